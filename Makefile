@@ -1,0 +1,57 @@
+# Everything runs in .venv, which is made and kept up to date here. Override PYTHON to choose the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+TORCH_TESTS := tests/unit/training tests/parity
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-service lint types format openapi wheel clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras: a changed pyproject.toml installs again, an unchanged one costs nothing.
+$(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.installed-service-tests: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[cpu,test]'
+	@touch $@ $(VENV)/.installed-serve
+
+$(VENV)/.installed-all: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[cpu,training,loadtest,test]'
+	@touch $@ $(VENV)/.installed-serve $(VENV)/.installed-service-tests
+
+serve: $(VENV)/.installed-serve ## Serve the bundled zoo on http://localhost:8000
+	$(BIN)/quorum serve
+
+test: $(VENV)/.installed-all ## Run every test (installs torch, some 5 GB)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-service: $(VENV)/.installed-service-tests ## Run the tests that need no torch
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(TORCH_TESTS))
+
+lint: $(VENV)/.installed-all ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-all ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-all ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+openapi: $(VENV)/.installed-service-tests ## Write docs/openapi.json anew
+	$(BIN)/python -m tests.support.openapi docs/openapi.json
+
+wheel: $(VENV)/.installed-service-tests ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean: ## Remove what make made, .venv included
+	rm -rf $(VENV) dist build var test-artifacts .coverage

@@ -1,0 +1,55 @@
+"""Bounds on a request's body while it arrives: bytes, and the time a caller may take to send them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.deadline import Deadline
+from service.errors import BodyTimeoutError, PayloadTooLargeError, QuorumError
+
+
+class BodyLimitMiddleware:
+    """Raises out of `receive`, so whoever reads the body stops there; nothing is buffered here."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        declared_bytes = int(declared) if declared.isdigit() else 0
+        deadline = Deadline.after(self._timeout_s)
+        received_bytes, complete = 0, False
+
+        async def bounded() -> Message:
+            nonlocal received_bytes, complete
+            if complete:  # what follows is the wait for a disconnect, which may take as long as the answer does
+                return await receive()
+            if declared_bytes > self._max_bytes:
+                raise self._too_large()
+            try:
+                message = await asyncio.wait_for(receive(), deadline.remaining_s)
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            received_bytes += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received_bytes > self._max_bytes:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, bounded, send)
+
+    def _too_large(self) -> QuorumError:
+        return PayloadTooLargeError(
+            f"The body is larger than {self._max_bytes:,} bytes. Send fewer or smaller images per request."
+        )
+
+    def _too_slow(self) -> QuorumError:
+        return BodyTimeoutError(f"The body did not arrive within {self._timeout_s:g} s.")

@@ -1,0 +1,151 @@
+"""`POST /v1/classify` and its Hugging Face alias: parse, admit, ask the pipeline, shape the answer."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from service.api.bodies import Item, read_classify_call
+from service.api.context import RequestContext
+from service.api.errors import error_body
+from service.api.label_sets import find_label_set
+from service.api.openapi import classify_body
+from service.api.schemas import (
+    ClassifyFields,
+    ClassifyResponse,
+    ItemError,
+    PredictionOut,
+    ResultOut,
+    UsageOut,
+    VoteOut,
+)
+from service.api.services import ContextDep, Services, ServicesDep, require_key
+from service.errors import InvalidRequestError, QuorumError
+from service.pipeline.classify import ClassifyQuery, Decision
+from service.pipeline.labels import LabelSet, make_label_set
+from service.policies import DEFAULT_POLICY
+
+ONE_STAGE = 1
+
+router = APIRouter(tags=["classify"], dependencies=[Depends(require_key)])
+
+
+@router.post("/v1/classify", response_model=ClassifyResponse, openapi_extra=classify_body())
+async def classify(request: Request, services: ServicesDep, context: ContextDep) -> Response:
+    """Zero-shot classification of one or many images. Raw image bytes take the other fields as query parameters."""
+    with services.admission.permit():
+        with context.timings.measure("read"):
+            call = await read_classify_call(request, services.settings)
+        label_set = await _label_set(call.fields, services)
+        query = make_query(call.images, label_set, call.fields, services, context)
+        results = await services.classifier.classify(query, context.timings)
+        raise_if_alone(results)
+        with context.timings.measure("shape"):
+            answer = _answer(results, call.fields, services, context)
+            return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def make_query(
+    images: tuple[Item, ...],
+    label_set: LabelSet,
+    fields: ClassifyFields,
+    services: Services,
+    context: RequestContext,
+) -> ClassifyQuery:
+    """Raises `InvalidRequestError` for a deadline beyond the limit or a backbone that is not there."""
+    settings = services.settings
+    deadline_ms = fields.deadline_ms or settings.default_deadline_ms
+    if deadline_ms > settings.max_deadline_ms:
+        raise InvalidRequestError(
+            f"deadline_ms is {deadline_ms:,}, the limit is {settings.max_deadline_ms:,}.", param="deadline_ms"
+        )
+    return ClassifyQuery(
+        images=images,
+        label_set=label_set,
+        policy=fields.policy or DEFAULT_POLICY,
+        backbones=services.zoo.select(fields.backbones),
+        deadline=context.deadline(deadline_ms),
+    )
+
+
+def raise_if_alone(results: Sequence[Decision | QuorumError]) -> None:
+    """A single image's error is the call's. So is one that every image shares and that no image is to blame for."""
+    errors = [result for result in results if isinstance(result, QuorumError)]
+    alone = len(results) == 1
+    if len(errors) == len(results) and (alone or all(error.status >= 500 for error in errors)):
+        raise errors[0].with_param("images[0]") if alone and errors[0].status < 500 else errors[0]
+
+
+async def _label_set(fields: ClassifyFields, services: Services) -> LabelSet:
+    if fields.label_set is not None:
+        return (await find_label_set(fields.label_set, services)).label_set
+    return make_label_set(fields.labels or (), fields.templates, services.label_limits)
+
+
+def _answer(
+    results: Sequence[Decision | QuorumError], fields: ClassifyFields, services: Services, context: RequestContext
+) -> ClassifyResponse:
+    for result in results:
+        if isinstance(result, Decision):
+            services.metrics.image_classified(result.exit_reason, result.gflops)
+        else:
+            services.metrics.error(result.code)
+    return ClassifyResponse(
+        id=f"cls_{secrets.token_hex(12)}",
+        model="committee" if fields.policy != "single" else str((fields.backbones or [""])[0]),
+        label_set=fields.label_set,
+        results=[_item(index, result, fields, services, context) for index, result in enumerate(results)],
+        usage=_usage(results, services),
+    )
+
+
+def _item(
+    index: int,
+    result: Decision | QuorumError,
+    fields: ClassifyFields,
+    services: Services,
+    context: RequestContext,
+) -> ResultOut | ItemError:
+    if isinstance(result, QuorumError):
+        return ItemError(index=index, error=error_body(result.with_param(f"images[{index}]"), context.request_id))
+    return ResultOut(
+        index=index,
+        predictions=[
+            PredictionOut(label=each.label, probability=each.probability, cosine=each.cosine)
+            for each in result.predictions(fields.top_k)
+        ],
+        confidence=result.confidence,
+        exit_score=result.confidence,
+        policy=result.policy,
+        exit_reason=result.exit_reason,
+        stages=ONE_STAGE,
+        backbones=_votes(result) if fields.explain else None,
+        gflops=result.gflops,
+        gflops_full=services.zoo.gflops,
+        degraded=result.degraded,
+    )
+
+
+def _votes(decision: Decision) -> dict[str, VoteOut]:
+    votes = {}
+    for vote in decision.votes:
+        top = vote.top(decision.label_set)
+        votes[vote.backbone.name] = VoteOut(
+            weight=vote.weight, top_label=top.label, probability=top.probability, cached=vote.cached
+        )
+    return votes
+
+
+def _usage(results: Sequence[Decision | QuorumError], services: Services) -> UsageOut:
+    decisions = [result for result in results if isinstance(result, Decision)]
+    calls = Counter(vote.backbone.name for decision in decisions for vote in decision.votes if not vote.cached)
+    return UsageOut(
+        images=len(results),
+        backbone_calls=dict(calls),
+        gflops=sum(decision.gflops for decision in decisions),
+        gflops_full=services.zoo.gflops * len(decisions),
+    )

@@ -1,0 +1,122 @@
+"""What is known about a request before anybody reads it, and the middleware that makes it known."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import error_response
+from service.deadline import Deadline
+from service.errors import InternalError, QuorumError
+from service.observability.metrics import Metrics
+from service.timings import Timings
+
+log = logging.getLogger("service.access")
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+UNROUTED: Final = "unrouted"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """`request_id` is the caller's own if it is well-formed; `trace_id` and `trace_flags` continue its trace."""
+
+    request_id: str
+    trace_id: str
+    trace_flags: str
+    arrived_s: float = field(default_factory=time.monotonic)
+    timings: Timings = field(default_factory=Timings)
+
+    @classmethod
+    def of(cls, headers: Headers) -> RequestContext:
+        given = headers.get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        trace = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+        trace_id, flags = trace.groups() if trace and set(trace[1]) != {"0"} else (secrets.token_hex(16), "00")
+        return cls(request_id, trace_id, flags)
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.arrived_s
+
+    def deadline(self, milliseconds: float) -> Deadline:
+        """Counted from the request's arrival: reading the body is part of what the caller waits for."""
+        return Deadline(self.arrived_s + milliseconds / 1e3)
+
+    def response_headers(self) -> dict[str, str]:
+        timings = f"{self.timings.header()}, " if self.timings.seconds else ""
+        return {
+            "x-request-id": self.request_id,
+            "traceparent": f"00-{self.trace_id}-{secrets.token_hex(8)}-{self.trace_flags}",
+            "server-timing": f"{timings}total;dur={self.elapsed_s * 1e3:.2f}",
+        }
+
+
+def context_of(connection: HTTPConnection) -> RequestContext:
+    context = connection.scope["quorum.context"]
+    if not isinstance(context, RequestContext):
+        raise TypeError("the request context is set by ContextMiddleware and nobody else")
+    return context
+
+
+class ContextMiddleware:
+    """Outermost: gives each request its context, its headers, its line in the log and its place in the metrics.
+
+    An exception that nobody foresaw ends here as a 500 in the one error shape, with its traceback in the log.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = RequestContext.of(Headers(scope=scope))
+        scope["quorum.context"] = context
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(context.response_headers())
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("unhandled exception", extra={"request_id": context.request_id})
+            if not status:
+                await error_response(_internal(), context.request_id)(scope, receive, send_with_headers)
+        finally:
+            self._account(scope, context, status)
+
+    def _account(self, scope: Scope, context: RequestContext, status: int) -> None:
+        route = getattr(scope.get("route"), "path", UNROUTED)
+        self._metrics.request_done(scope["method"], route, status, context.elapsed_s, context.timings.seconds)
+        log.info(
+            "%s %s %d",
+            scope["method"],
+            route,
+            status,
+            extra={
+                "request_id": context.request_id,
+                "trace_id": context.trace_id,
+                "milliseconds": round(context.elapsed_s * 1e3, 2),
+            },
+        )
+
+
+def _internal() -> QuorumError:
+    return InternalError("Something went wrong on our side; it was logged under this request_id.")

@@ -1,0 +1,87 @@
+"""The one shape of every error, and how foreign errors are brought into it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from service.api.schemas import ErrorBody, ErrorEnvelope
+from service.errors import (
+    BodyTimeoutError,
+    InvalidRequestError,
+    MalformedBodyError,
+    MethodNotAllowedError,
+    NotFoundError,
+    QuorumError,
+    UnauthorizedError,
+)
+
+FOREIGN = {404: NotFoundError, 405: MethodNotAllowedError}
+
+
+def error_body(error: QuorumError, request_id: str) -> ErrorBody:
+    return ErrorBody(message=error.message, type=error.type, param=error.param, code=error.code, request_id=request_id)
+
+
+def error_response(error: QuorumError, request_id: str) -> Response:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="quorum"'
+    if isinstance(error, BodyTimeoutError):
+        headers["Connection"] = "close"  # the rest of that body must not be read as the next request
+    content = ErrorEnvelope(error=error_body(error, request_id)).model_dump_json()
+    return Response(content, error.status, headers, "application/json")
+
+
+def invalid_request(errors: Sequence[Mapping[str, Any]]) -> QuorumError:
+    """The first of pydantic's errors in our words; `param` is the path to the field, as in `images[0].data`."""
+    first = errors[0]
+    # FastAPI puts where a value came from in front of its path.
+    path = [part for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    if first["type"] == "json_invalid":
+        return MalformedBodyError("The body is not valid JSON. Check quotes, commas and brackets.")
+    param = _path_text(path) or None
+    message = str(first["msg"]).removeprefix("Value error, ")
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InvalidRequestError(f"{param}: {message}.{more}" if param else f"{message}.{more}", param=param)
+
+
+def _path_text(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Map every exception that FastAPI and Starlette raise; the middleware catches the rest."""
+
+    def respond(request: Request, error: QuorumError) -> Response:
+        app.state.services.metrics.error(error.code)
+        return error_response(error, request.scope["quorum.context"].request_id)
+
+    @app.exception_handler(QuorumError)
+    async def known(request: Request, error: QuorumError) -> Response:
+        return respond(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return respond(request, invalid_request(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def foreign(request: Request, error: HTTPException) -> Response:
+        # FastAPI wraps what a body's stream raises, our own limits included.
+        if isinstance(error.__cause__, QuorumError):
+            return respond(request, error.__cause__)
+        kind = FOREIGN.get(error.status_code, MalformedBodyError)
+        phrase = HTTPStatus(error.status_code).phrase
+        return respond(request, kind(f"{phrase}: {request.method} {request.url.path}. See /docs for what there is."))

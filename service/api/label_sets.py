@@ -1,0 +1,103 @@
+"""Registered label sets: named once, encoded once, used by name from then on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from service.api.schemas import LabelSetBackbone, LabelSetIn, LabelSetList, LabelSetOut
+from service.api.services import ContextDep, Services, ServicesDep, require_key
+from service.errors import NotFoundError
+from service.pipeline.labels import LabelSet, make_label_set
+from service.stores.base import StoredLabelSet
+
+router = APIRouter(prefix="/v1/label-sets", tags=["label sets"], dependencies=[Depends(require_key)])
+
+Name = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Letters, digits, dot, underscore and dash; at most 64 characters, the first a letter or digit.",
+    ),
+]
+
+
+async def find_label_set(name: str, services: Services) -> StoredLabelSet:
+    """Raises `NotFoundError` with the call that would create it."""
+    stored = await services.label_sets.get(name)
+    if stored is None:
+        raise NotFoundError(
+            f'There is no label set "{name}". Create it with PUT /v1/label-sets/{name}.', param="label_set"
+        )
+    return stored
+
+
+@router.put("/{name}", responses={201: {"model": LabelSetOut}})
+async def put_label_set(
+    name: Name, body: LabelSetIn, response: Response, services: ServicesDep, context: ContextDep
+) -> LabelSetOut:
+    """Create (201) or replace (200) a label set. When this returns, the set is on disk and encoded."""
+    with services.admission.permit():
+        label_set = make_label_set(body.labels, body.templates, services.label_limits)
+        stored = await services.label_sets.put(name, label_set)
+        # A text tower that fails or is slow now is asked again by the first request that needs it.
+        await services.matrices.of(
+            label_set, services.zoo.backbones, context.deadline(services.settings.default_deadline_ms)
+        )
+    response.status_code = 201 if stored.created_at == stored.updated_at else 200
+    return _shape(stored, services)
+
+
+@router.get("/{name}")
+async def get_label_set(name: Name, services: ServicesDep) -> LabelSetOut:
+    return _shape(await find_label_set(name, services), services)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_label_set(name: Name, services: ServicesDep) -> None:
+    if not await services.label_sets.delete(name):
+        raise NotFoundError(f'There is no label set "{name}".', param="name")
+
+
+@router.get("")
+async def list_label_sets(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[str | None, Query(description="`last_id` of the page before.")] = None,
+) -> LabelSetList:
+    """In order of name, page by page."""
+    page = await services.label_sets.list(after=after, limit=limit)
+    data = [_shape(stored, services) for stored in page.items]
+    return LabelSetList(
+        data=data,
+        has_more=page.has_more,
+        first_id=data[0].name if data else None,
+        last_id=data[-1].name if data else None,
+    )
+
+
+def _shape(stored: StoredLabelSet, services: Services) -> LabelSetOut:
+    label_set = stored.label_set
+    return LabelSetOut(
+        name=stored.name,
+        labels=_labels(label_set),
+        templates=list(label_set.templates),
+        digest=label_set.digest,
+        backbones={
+            backbone.name: LabelSetBackbone(
+                digest=backbone.text.digest, encoded=services.matrices.has(label_set, backbone)
+            )
+            for backbone in services.zoo.backbones
+        },
+        created_at=stored.created_at,
+        updated_at=stored.updated_at,
+    )
+
+
+def _labels(label_set: LabelSet) -> list[str] | dict[str, list[str]]:
+    """As they were sent: a plain list when every class is said by its own name alone."""
+    pairs = list(zip(label_set.labels, label_set.phrasings, strict=True))
+    if all(phrasings == (label,) for label, phrasings in pairs):
+        return list(label_set.labels)
+    return {label: list(phrasings) for label, phrasings in pairs}

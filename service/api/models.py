@@ -1,0 +1,86 @@
+"""What this server is made of: the zoo's backbones, the committee, limits, versions."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from fastapi import APIRouter, Depends
+
+from service.api.schemas import BackboneOut, CommitteeOut, InfoOut, ModelDigests, ModelList
+from service.api.services import ServicesDep, require_key
+from service.errors import NotFoundError
+from service.policies import DEFAULT_POLICY, Policy
+from service.repository import Backbone, Zoo
+
+COMMITTEE = "committee"
+LIMITS = (
+    "max_body_bytes",
+    "max_image_bytes",
+    "max_image_pixels",
+    "max_images",
+    "max_labels",
+    "max_prompts",
+    "max_label_characters",
+    "default_deadline_ms",
+    "max_deadline_ms",
+    "max_inflight_requests",
+)
+
+router = APIRouter(tags=["models"], dependencies=[Depends(require_key)])
+
+
+@router.get("/v1/models")
+async def list_models(services: ServicesDep) -> ModelList:
+    """Every backbone, cheapest first, and the committee that they form."""
+    zoo = services.zoo
+    return ModelList(data=[*[_backbone(backbone) for backbone in zoo.backbones], _committee(zoo)])
+
+
+@router.get("/v1/models/{model_id}")
+async def get_model(model_id: str, services: ServicesDep) -> BackboneOut | CommitteeOut:
+    if model_id == COMMITTEE:
+        return _committee(services.zoo)
+    for backbone in services.zoo.backbones:
+        if backbone.name == model_id:
+            return _backbone(backbone)
+    known = ", ".join([*services.zoo.names, COMMITTEE])
+    raise NotFoundError(f'There is no model "{model_id}". This server has: {known}.', param="model_id")
+
+
+@router.get("/info")
+async def info(services: ServicesDep) -> InfoOut:
+    settings = services.settings
+    return InfoOut(
+        versions=services.versions,
+        engine=settings.engine,
+        zoo_digest=services.zoo.digest,
+        backbones={backbone.name: _digests(backbone) for backbone in services.zoo.backbones},
+        policies=list(get_args(Policy)),
+        default_policy=DEFAULT_POLICY,
+        limits={name: getattr(settings, name) for name in LIMITS},
+        problems=services.engine.problems(),
+    )
+
+
+def _backbone(backbone: Backbone) -> BackboneOut:
+    return BackboneOut(
+        id=backbone.name,
+        family=backbone.family,
+        embedding_dim=backbone.embedding_dim,
+        gflops=backbone.gflops,
+        image_size=backbone.preprocessing.image_size,
+        logit_scale=backbone.logit_scale,
+        temperature=backbone.temperature,
+        digests=_digests(backbone),
+        provenance=backbone.image.config.provenance,
+    )
+
+
+def _committee(zoo: Zoo) -> CommitteeOut:
+    return CommitteeOut(
+        backbones=list(zoo.names), embedding_dim=zoo.embedding_dim, gflops=zoo.gflops, digest=zoo.digest
+    )
+
+
+def _digests(backbone: Backbone) -> ModelDigests:
+    return ModelDigests(image=backbone.image.digest, text=backbone.text.digest)

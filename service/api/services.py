@@ -1,0 +1,62 @@
+"""What the composition root hands to the API: everything a handler may use, by its Protocol."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.api.admission import Admission
+from service.api.context import RequestContext, context_of
+from service.engines.base import Engine
+from service.errors import UnauthorizedError
+from service.observability.metrics import Metrics
+from service.pipeline.classify import Classifier
+from service.pipeline.label_matrices import LabelMatrices
+from service.pipeline.labels import LabelLimits
+from service.repository import Zoo
+from service.settings import Settings
+from service.stores.base import LabelSetStore
+
+
+@dataclass(slots=True)
+class Services:
+    settings: Settings
+    zoo: Zoo
+    engine: Engine
+    label_sets: LabelSetStore
+    matrices: LabelMatrices
+    classifier: Classifier
+    admission: Admission
+    metrics: Metrics
+    versions: dict[str, str]
+    ready: bool = field(default=False)
+
+    @property
+    def label_limits(self) -> LabelLimits:
+        settings = self.settings
+        return LabelLimits(settings.max_labels, settings.max_prompts, settings.max_label_characters)
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _context(request: Request) -> RequestContext:
+    return context_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+ContextDep = Annotated[RequestContext, Depends(_context)]
+
+
+async def require_key(request: Request, services: ServicesDep) -> None:
+    """Every key is compared in constant time, and all of them always, so that timing tells nothing."""
+    keys = [key.get_secret_value().encode() for key in services.settings.api_keys]
+    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+    matches = [hmac.compare_digest(sent.strip().encode(), key) for key in keys]
+    if keys and not (scheme.lower() == "bearer" and any(matches)):
+        raise UnauthorizedError("This server wants an API key: send the header `Authorization: Bearer <key>`.")

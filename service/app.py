@@ -1,0 +1,129 @@
+"""The composition root: the only file that names concrete engines and stores."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from service.api import classify, health, huggingface, label_sets, models, playground
+from service.api.admission import Admission
+from service.api.body_limits import BodyLimitMiddleware
+from service.api.context import ContextMiddleware
+from service.api.errors import install_error_handlers
+from service.api.openapi import install_openapi
+from service.api.schemas import ErrorEnvelope
+from service.api.services import Services
+from service.engines.base import Engine
+from service.engines.fake import FakeEngine
+from service.errors import ConfigurationError
+from service.observability.metrics import Metrics
+from service.pipeline.classify import Classifier
+from service.pipeline.decode import ImageLimits
+from service.pipeline.embed import Embedder
+from service.pipeline.label_matrices import LabelMatrices
+from service.pipeline.tokenize import TextTokenizer
+from service.repository import Zoo, load_zoo
+from service.settings import Settings
+from service.stores.memory import MemoryEmbeddingCache
+from service.stores.sqlite import SqliteLabelSets
+
+DISTRIBUTION = "quorum-serve"
+
+
+def create_app(settings: Settings | None = None, *, engine: Engine | None = None) -> FastAPI:
+    """The gateway. Settings come from the environment unless given; `engine` replaces the configured one (tests).
+
+    Raises `StartupError` before anything listens when the repository or a setting is wrong.
+    """
+    settings = settings or Settings.from_environment()
+    services, executor = _compose(settings, engine)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.engine.start()
+        await services.label_sets.start()
+        services.ready = True
+        try:
+            yield
+        finally:
+            services.admission.draining = True
+            await services.matrices.close()
+            await services.engine.close()
+            await services.label_sets.close()
+            executor.shutdown(cancel_futures=True)
+
+    app = FastAPI(
+        title="Quorum",
+        summary="A committee of CLIP backbones behind one API.",
+        version=services.versions["quorum"],
+        lifespan=lifespan,
+        responses={"4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
+    )
+    app.state.services = services
+    for module in (classify, huggingface, label_sets, models, health, playground):
+        app.include_router(module.router)
+    app.mount("/playground", playground.PlaygroundFiles(directory=playground.FOLDER), name="playground")
+    install_error_handlers(app)
+    install_openapi(app)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    app.add_middleware(ContextMiddleware, metrics=services.metrics)
+    return app
+
+
+def _compose(settings: Settings, engine: Engine | None) -> tuple[Services, ThreadPoolExecutor]:
+    zoo = load_zoo(settings.model_repository)
+    metrics = Metrics()
+    executor = ThreadPoolExecutor(settings.decoder_threads, thread_name_prefix="decode")
+    engine = engine or _engine(settings, zoo, metrics)
+    embedder = Embedder(
+        engine=engine,
+        cache=MemoryEmbeddingCache(max_bytes=settings.cache_max_bytes, ttl_s=settings.cache_ttl_s),
+        tokenizers={backbone.text.name: TextTokenizer(backbone.text) for backbone in zoo.backbones},
+        executor=executor,
+        limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        target_size=zoo.largest_image_size,
+        observer=metrics,
+    )
+    matrices = LabelMatrices(embedder, max_bytes=settings.label_cache_max_bytes)
+    services = Services(
+        settings=settings,
+        zoo=zoo,
+        engine=engine,
+        label_sets=SqliteLabelSets(settings.state_path),
+        matrices=matrices,
+        classifier=Classifier(zoo, embedder, matrices),
+        admission=Admission(settings.max_inflight_requests, metrics.inflight_changed),
+        metrics=metrics,
+        versions=_versions(),
+    )
+    return services, executor
+
+
+def _engine(settings: Settings, zoo: Zoo, metrics: Metrics) -> Engine:
+    if settings.engine == "fake":
+        return FakeEngine(zoo)
+    try:
+        # Here, not above: the wheel comes with an extra, and a gateway on another engine needs none.
+        from service.engines.onnx import OnnxEngine, OnnxOptions
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "ONNX Runtime is not installed. Install exactly one of the extras: pip install '.[cpu]' or '.[gpu]'."
+        ) from error
+    return OnnxEngine(zoo, OnnxOptions(settings.execution_providers, settings.session_threads), metrics)
+
+
+def _versions() -> dict[str, str]:
+    """Of what an answer depends on."""
+    names = {"quorum": DISTRIBUTION, "onnxruntime": "onnxruntime", "numpy": "numpy", "pillow": "pillow"}
+    found = {"python": platform.python_version()}
+    for name, distribution in names.items():
+        try:
+            found[name] = version(distribution)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found

@@ -1,0 +1,162 @@
+"""Every error that Quorum names, with its HTTP status and its stable code.
+
+    QuorumError
+    ├── RequestError                   the caller can mend it
+    │   ├── InvalidRequestError        422  invalid_request
+    │   │   ├── InvalidLabelsError     422  invalid_labels
+    │   │   └── UnknownBackboneError   422  unknown_backbone
+    │   ├── MalformedBodyError         400  malformed_body
+    │   ├── InvalidImageError          400  invalid_image
+    │   ├── UnauthorizedError          401  unauthorized
+    │   ├── NotFoundError              404  not_found
+    │   ├── MethodNotAllowedError      405  method_not_allowed
+    │   ├── BodyTimeoutError           408  body_timeout
+    │   ├── ConflictError              409  conflict
+    │   ├── PayloadTooLargeError       413  payload_too_large
+    │   │   └── ImageTooLargeError     413  image_too_large
+    │   ├── UnsupportedMediaTypeError  415  unsupported_media_type
+    │   └── TooManyRequestsError       429  overloaded            (+ Retry-After)
+    ├── ServiceError                   the caller cannot mend it
+    │   ├── InternalError              500  internal_error
+    │   ├── BackboneFailedError        502  backbone_failed       (+ Retry-After)
+    │   ├── UnavailableError           503  unavailable           (+ Retry-After)
+    │   └── DeadlineExceededError      504  deadline_exceeded
+    └── StartupError                   the process cannot start; never reaches a caller
+        ├── RepositoryError            the model repository is broken
+        └── ConfigurationError         a setting is wrong
+
+Messages are written for the caller: they name the fix, and never carry a foreign exception's text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class QuorumError(Exception):
+    """The root. `param` names the field of the request that is to blame, in the request's own words."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def with_param(self, param: str) -> QuorumError:
+        """The same error, blamed on another field (an image does not know its place in the batch)."""
+        return self.__class__(self.message, param=param, retry_after_s=self.retry_after_s)
+
+
+class RequestError(QuorumError):
+    status = 400
+    code = "bad_request"
+    type = "invalid_request_error"
+
+
+class InvalidRequestError(RequestError):
+    status = 422
+    code = "invalid_request"
+
+
+class InvalidLabelsError(InvalidRequestError):
+    code = "invalid_labels"
+
+
+class UnknownBackboneError(InvalidRequestError):
+    code = "unknown_backbone"
+
+
+class MalformedBodyError(RequestError):
+    code = "malformed_body"
+
+
+class InvalidImageError(RequestError):
+    code = "invalid_image"
+
+
+class UnauthorizedError(RequestError):
+    status = 401
+    code = "unauthorized"
+    type = "authentication_error"
+
+
+class NotFoundError(RequestError):
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowedError(RequestError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTimeoutError(RequestError):
+    status = 408
+    code = "body_timeout"
+
+
+class ConflictError(RequestError):
+    status = 409
+    code = "conflict"
+
+
+class PayloadTooLargeError(RequestError):
+    status = 413
+    code = "payload_too_large"
+
+
+class ImageTooLargeError(PayloadTooLargeError):
+    code = "image_too_large"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class TooManyRequestsError(RequestError):
+    status = 429
+    code = "overloaded"
+    type = "rate_limit_error"
+
+
+class ServiceError(QuorumError):
+    """Something on our side of the API."""
+
+
+class InternalError(ServiceError):
+    """A bug. The log holds the traceback under the request id; the caller gets the id alone."""
+
+
+class BackboneFailedError(ServiceError):
+    status = 502
+    code = "backbone_failed"
+
+
+class UnavailableError(ServiceError):
+    status = 503
+    code = "unavailable"
+
+
+class DeadlineExceededError(ServiceError):
+    status = 504
+    code = "deadline_exceeded"
+    type = "timeout_error"
+
+
+class StartupError(QuorumError):
+    code = "startup_error"
+
+
+class RepositoryError(StartupError):
+    """A model repository that must not be served; the message names the file and the key."""
+
+    code = "invalid_repository"
+
+
+class ConfigurationError(StartupError):
+    code = "invalid_configuration"

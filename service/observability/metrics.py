@@ -1,0 +1,75 @@
+"""Prometheus metrics. Names start with `quorum_`; labels carry routes, towers and stages, never ids or users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """One registry per application, so that several can live in one process (tests do)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "quorum_requests_total", "Answered requests.", ["method", "route", "status"], registry=self.registry
+        )
+        self._request_seconds = Histogram(
+            "quorum_request_seconds", "From first byte to answer.", ["route"], buckets=SECONDS, registry=self.registry
+        )
+        self._stage_seconds = Histogram(
+            "quorum_stage_seconds", "Stages of a request.", ["stage"], buckets=SECONDS, registry=self.registry
+        )
+        self._errors = Counter("quorum_errors_total", "Errors by their code.", ["code"], registry=self.registry)
+        self._inflight = Gauge("quorum_inflight_requests", "Requests holding a permit.", registry=self.registry)
+        self._images = Counter(
+            "quorum_images_total", "Classified images by how they were left.", ["exit_reason"], registry=self.registry
+        )
+        self._gflops = Counter("quorum_gflops_total", "Work done for images.", registry=self.registry)
+        self._batch_rows = Histogram(
+            "quorum_batch_rows", "Rows per executed batch.", ["tower"], buckets=ROWS, registry=self.registry
+        )
+        self._batch_seconds = Histogram(
+            "quorum_batch_seconds", "Execution of a batch.", ["tower"], buckets=SECONDS, registry=self.registry
+        )
+        self._queue_seconds = Histogram(
+            "quorum_queue_seconds", "A row's wait for a session.", ["tower"], buckets=SECONDS, registry=self.registry
+        )
+        self._cache = Counter(
+            "quorum_cache_lookups_total", "Embedding cache look-ups.", ["result"], registry=self.registry
+        )
+
+    def request_done(self, method: str, route: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+        for stage, stage_seconds in stages.items():
+            self._stage_seconds.labels(stage).observe(stage_seconds)
+
+    def error(self, code: str) -> None:
+        self._errors.labels(code).inc()
+
+    def inflight_changed(self, count: int) -> None:
+        self._inflight.set(count)
+
+    def image_classified(self, exit_reason: str, gflops: float) -> None:
+        self._images.labels(exit_reason).inc()
+        self._gflops.inc(gflops)
+
+    def batch_done(self, tower: str, rows: int, seconds: float) -> None:
+        self._batch_rows.labels(tower).observe(rows)
+        self._batch_seconds.labels(tower).observe(seconds)
+
+    def row_waited(self, tower: str, seconds: float) -> None:
+        self._queue_seconds.labels(tower).observe(seconds)
+
+    def cache_looked_up(self, hits: int, misses: int) -> None:
+        self._cache.labels("hit").inc(hits)
+        self._cache.labels("miss").inc(misses)
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)

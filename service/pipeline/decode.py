@@ -1,0 +1,113 @@
+"""Bytes to an upright RGB picture: every format, colour mode and orientation that users send, and nothing else.
+
+Pillow reads the header first, so byte and pixel limits are applied before any pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from service.errors import ImageTooLargeError, InvalidImageError
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+ORIENTATION_TAG: Final = 0x0112
+# Our own limit is checked on the header below and is lower; Pillow's is a process-wide warning that names no request.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow's readers raise on damaged input. Anything else is a bug and is treated as one.
+DECODE_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    max_bytes: int
+    max_pixels: int
+
+
+def decode(data: bytes, limits: ImageLimits, target_size: int) -> Image.Image:
+    """The picture in `data`: mode RGB, upright, alpha over white, first frame.
+
+    A JPEG may come back reduced by the decoder itself (by 2, 4 or 8), but never below twice `target_size` on either
+    side, which leaves the later resize enough pixels to average (embedding cosine to the full decode >= 0.999).
+
+    Raises `InvalidImageError` or `ImageTooLargeError`.
+    """
+    check_bytes(data, limits)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_pixels(image, limits)
+            if image.format == "JPEG":
+                image.draft(None, (2 * target_size, 2 * target_size))
+            image.load()
+            return _to_rgb(_upright(image))
+    except UnidentifiedImageError as error:
+        raise InvalidImageError(
+            f"This is not an image that Quorum reads. Send one of {', '.join(FORMATS)}; others have to be converted."
+        ) from error
+    except DECODE_ERRORS as error:
+        raise InvalidImageError("The image is damaged or truncated. Check the file and send it whole.") from error
+
+
+def check_bytes(data: bytes, limits: ImageLimits) -> None:
+    """Refuse an empty image and one of too many bytes."""
+    if not data:
+        raise InvalidImageError("The image is empty (0 bytes). Send the whole file.")
+    if len(data) > limits.max_bytes:
+        raise ImageTooLargeError(
+            f"The image has {len(data):,} bytes, the limit is {limits.max_bytes:,}. Send a smaller or stronger "
+            "compressed one."
+        )
+
+
+def _check_pixels(image: Image.Image, limits: ImageLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"The image has {width} x {height} pixels, the limit is {limits.max_pixels:,} in all. Scale it down."
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn by EXIF orientation. Damaged EXIF data says nothing about the pixels, so it is ignored."""
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except DECODE_ERRORS:
+        return image
+    if orientation == 1 or orientation not in range(2, 9):
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = _to_eight_bits(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    # A copy detaches the picture from the file object that closes behind it.
+    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit greyscale (modes I;16, I;16B, I): Pillow's own conversion clips at 255 instead of scaling."""
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8))

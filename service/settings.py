@@ -1,0 +1,89 @@
+"""Every setting, read once from the environment (`QUORUM_…`) and passed on. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import ConfigurationError
+
+MIB = 1 << 20
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on (affinity, not the machine's count)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Names carry their units; the field descriptions are the documentation (`docs/settings.md` is made from them)."""
+
+    model_config = SettingsConfigDict(env_prefix="QUORUM_", extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    model_repository: Path = Field(Path("model_repository"), description="Folder of the towers to serve.")
+    state_path: Path = Field(Path("var/quorum.sqlite3"), description="SQLite file that holds the label sets.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated keys of which callers of /v1 must send one as a bearer token. Empty: open."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+
+    engine: Literal["onnx", "fake"] = Field("onnx", description="What executes the towers; `fake` is for tests.")
+    execution_providers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("CPUExecutionProvider",), description="ONNX Runtime's providers, comma-separated, in order of preference."
+    )
+    intra_op_threads: int = Field(
+        0, ge=0, description="Threads of one ONNX Runtime session; 0 gives every session half of the cores, at least 1."
+    )
+    decode_threads: int = Field(0, ge=0, description="Threads that decode images; 0 means one per core.")
+
+    max_body_bytes: PositiveInt = Field(32 * MIB, description="Largest request body.")
+    max_image_bytes: PositiveInt = Field(16 * MIB, description="Largest image, as sent.")
+    max_image_pixels: PositiveInt = Field(50_000_000, description="Largest width times height of an image.")
+    max_images: PositiveInt = Field(64, description="Most images in one request.")
+    max_labels: PositiveInt = Field(1_000, description="Most labels in a request or a label set.")
+    max_prompts: PositiveInt = Field(10_000, description="Most prompts (phrasings times templates) of a label set.")
+    max_label_characters: PositiveInt = Field(300, description="Longest label, phrasing or template.")
+
+    default_deadline_ms: PositiveInt = Field(10_000, description="A request's deadline when it names none.")
+    max_deadline_ms: PositiveInt = Field(60_000, description="Longest deadline that a request may ask for.")
+    max_inflight_requests: PositiveInt = Field(128, description="Requests worked on at once; one more is a 429.")
+    body_timeout_s: PositiveFloat = Field(20.0, description="How long a caller may take to send a body.")
+    drain_timeout_s: PositiveFloat = Field(25.0, description="How long requests in flight may finish on shutdown.")
+
+    cache_max_bytes: int = Field(256 * MIB, ge=0, description="Size of the embedding cache; 0 switches it off.")
+    cache_ttl_s: PositiveFloat = Field(3_600.0, description="How long an embedding is kept.")
+    label_cache_max_bytes: PositiveInt = Field(128 * MIB, description="Size of the cache of label matrices.")
+
+    client_url: str | None = Field(
+        None, description="Server that the command line talks to; without one it works in its own process."
+    )
+    client_api_key: SecretStr | None = Field(None, description="Key that the command line sends to that server.")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Raises `ConfigurationError`, naming the variable."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = f"QUORUM_{'_'.join(map(str, first['loc'][:1])).upper()}"
+            raise ConfigurationError(f"{name}: {first['msg']} (it is set to {first['input']!r})") from error
+
+    @field_validator("api_keys", "execution_providers", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def session_threads(self) -> int:
+        return self.intra_op_threads or max(1, usable_cores() // 2)
+
+    @property
+    def decoder_threads(self) -> int:
+        return self.decode_threads or usable_cores()
