@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH_TESTS := tests/unit/training tests/parity
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-service lint types format openapi wheel clean
+.PHONY: help serve test test-service lint types format settings openapi wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ types: $(VENV)/.installed-all ## Check types
 format: $(VENV)/.installed-all ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+settings: $(VENV)/.installed-service-tests ## Write docs/settings.md anew
+	$(BIN)/python -m tests.support.settings_table docs/settings.md
 
 openapi: $(VENV)/.installed-service-tests ## Write docs/openapi.json anew
 	$(BIN)/python -m tests.support.openapi docs/openapi.json

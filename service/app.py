@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service.api import classify, health, huggingface, label_sets, models, playground
 from service.api.admission import Admission
@@ -57,7 +58,9 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             await services.label_sets.close()
             executor.shutdown(cancel_futures=True)
 
-    app = FastAPI(
+    # The documentation page's scripts ship with the process: a cluster has no way to a public CDN.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Quorum",
         summary="A committee of CLIP backbones behind one API.",
         version=services.versions["quorum"],

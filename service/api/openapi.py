@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api.schemas import ClassifyRequest
+from service.api.schemas import ClassifyFields, ClassifyRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 
@@ -27,7 +27,7 @@ def install_openapi(app: FastAPI) -> None:
 
 
 def classify_body() -> dict[str, Any]:
-    """The request body of `POST /v1/classify`, for `openapi_extra`."""
+    """The request body of `POST /v1/classify` and the query parameters of its raw form, for `openapi_extra`."""
     file = {"type": "string", "format": "binary"}
     fields = {"type": "string", "description": "JSON with every field of ClassifyRequest but `images`."}
     multipart = {
@@ -40,4 +40,18 @@ def classify_body() -> dict[str, Any]:
         "multipart/form-data": {"schema": multipart},
         "image/*": {"schema": file},
     }
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": _query_parameters()}
+
+
+def _query_parameters() -> list[dict[str, Any]]:
+    properties = ClassifyFields.model_json_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": f"With a raw image body only. {schema.pop('description', '')}".strip(),
+            "schema": schema,
+        }
+        for name, schema in properties.items()
+    ]
