@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -46,17 +46,17 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await services.engine.start()
-        await services.label_sets.start()
-        services.ready = True
-        try:
+        async with AsyncExitStack() as closing:
+            # What is started first is closed last; what fails to start closes what was started before it.
+            closing.callback(executor.shutdown, cancel_futures=True)
+            closing.push_async_callback(services.label_sets.close)
+            await services.label_sets.start()
+            closing.push_async_callback(services.engine.close)
+            await services.engine.start()
+            closing.push_async_callback(services.matrices.close)
+            services.ready = True
             yield
-        finally:
             services.admission.draining = True
-            await services.matrices.close()
-            await services.engine.close()
-            await services.label_sets.close()
-            executor.shutdown(cancel_futures=True)
 
     # The documentation page's scripts ship with the process: a cluster has no way to a public CDN.
     app = FastAPIOffline(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import ConfigurationError
@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     max_label_characters: PositiveInt = Field(300, description="Longest label, phrasing or template.")
 
     default_deadline_ms: PositiveInt = Field(10_000, description="A request's deadline when it names none.")
-    max_deadline_ms: PositiveInt = Field(60_000, description="Longest deadline that a request may ask for.")
+    max_deadline_ms: PositiveInt = Field(
+        60_000, validate_default=True, description="Longest deadline that a request may ask for."
+    )
     max_inflight_requests: PositiveInt = Field(128, description="Requests worked on at once; one more is a 429.")
     body_timeout_s: PositiveFloat = Field(20.0, description="How long a caller may take to send a body.")
     drain_timeout_s: PositiveFloat = Field(25.0, description="How long requests in flight may finish on shutdown.")
@@ -79,6 +81,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("max_deadline_ms")
+    @classmethod
+    def _admits_the_default(cls, longest: int, info: ValidationInfo) -> int:
+        if longest < info.data.get("default_deadline_ms", longest):
+            raise ValueError("is less than QUORUM_DEFAULT_DEADLINE_MS, so that every request would be refused")
+        return longest
 
     @property
     def session_threads(self) -> int:

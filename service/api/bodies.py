@@ -88,8 +88,8 @@ async def _from_multipart(request: Request, settings: Settings) -> ClassifyCall:
     parser.spool_max_size = settings.max_body_bytes
     try:
         form = await parser.parse()
-    except MultiPartException as error:
-        if error.message.startswith("Too many files"):
+    except (MultiPartException, UnicodeError) as error:  # the latter by a charset of the caller's choice
+        if str(getattr(error, "message", "")).startswith("Too many files"):
             _check_image_count(settings.max_images + 1, settings)
         raise MalformedBodyError(
             f'The multipart body cannot be read. Send files named "{IMAGES_PART}" and one JSON part "{FIELDS_PART}".'
@@ -108,10 +108,15 @@ async def _from_form(form: FormData, settings: Settings) -> ClassifyCall:
                 f'named "{FIELDS_PART}".',
                 param=name,
             )
-    files = [part for part in form.getlist(IMAGES_PART) if isinstance(part, UploadFile)]
+    parts = form.getlist(IMAGES_PART)
+    files = [part for part in parts if isinstance(part, UploadFile)]
+    if len(files) < len(parts):
+        raise InvalidRequestError(f'A part "{IMAGES_PART}" has no filename. Send images as files.', param=IMAGES_PART)
     _check_image_count(len(files), settings)
-    fields = form.get(FIELDS_PART, "{}")
-    content = await fields.read() if isinstance(fields, UploadFile) else fields.encode()
+    fields, *others = form.getlist(FIELDS_PART) or ["{}"]
+    if others:
+        raise InvalidRequestError(f'There are several parts "{FIELDS_PART}". Send one.', param=FIELDS_PART)
+    content = await fields.read() if isinstance(fields, UploadFile) else fields
     with _pydantic_errors_in_our_words():
         parsed = ClassifyFields.model_validate_json(content)
     return ClassifyCall(tuple([Image.of(await file.read()) for file in files]), parsed)

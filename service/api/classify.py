@@ -6,12 +6,13 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api.bodies import Item, read_classify_call
 from service.api.context import RequestContext
 from service.api.errors import error_body
+from service.api.guard import GuardedRoute
 from service.api.label_sets import find_label_set
 from service.api.openapi import classify_body
 from service.api.schemas import (
@@ -23,7 +24,7 @@ from service.api.schemas import (
     UsageOut,
     VoteOut,
 )
-from service.api.services import ContextDep, Services, ServicesDep, require_key
+from service.api.services import ContextDep, Services, ServicesDep
 from service.errors import InvalidRequestError, QuorumError
 from service.pipeline.classify import ClassifyQuery, Decision
 from service.pipeline.labels import LabelSet, make_label_set
@@ -31,22 +32,21 @@ from service.policies import DEFAULT_POLICY
 
 ONE_STAGE = 1
 
-router = APIRouter(tags=["classify"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["classify"], route_class=GuardedRoute)
 
 
 @router.post("/v1/classify", response_model=ClassifyResponse, openapi_extra=classify_body())
 async def classify(request: Request, services: ServicesDep, context: ContextDep) -> Response:
     """Zero-shot classification of one or many images. Raw image bytes take the other fields as query parameters."""
-    with services.admission.permit():
-        with context.timings.measure("read"):
-            call = await read_classify_call(request, services.settings)
-        label_set = await _label_set(call.fields, services)
-        query = make_query(call.images, label_set, call.fields, services, context)
-        results = await services.classifier.classify(query, context.timings)
-        raise_if_alone(results)
-        with context.timings.measure("shape"):
-            answer = _answer(results, call.fields, services, context)
-            return Response(answer.model_dump_json(), media_type="application/json")
+    with context.timings.measure("read"):
+        call = await read_classify_call(request, services.settings)
+    label_set = await _label_set(call.fields, services)
+    query = make_query(call.images, label_set, call.fields, services, context)
+    results = await services.classifier.classify(query, context.timings)
+    raise_if_alone(results)
+    with context.timings.measure("shape"):
+        answer = _answer(results, call.fields, services, context)
+        return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def make_query(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -10,20 +11,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import error_response
 from service.deadline import Deadline
-from service.errors import InternalError, QuorumError
+from service.errors import InternalError, QuorumError, UnavailableError
 from service.observability.metrics import Metrics
 from service.timings import Timings
 
 log = logging.getLogger("service.access")
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+OTHER: Final = "other"
 UNROUTED: Final = "unrouted"
+NOBODY_WAITS: Final = 499
+"""Status in logs and metrics of a request whose caller left before the answer began (nginx's number for it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class RequestContext:
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         trace = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-        trace_id, flags = trace.groups() if trace and set(trace[1]) != {"0"} else (secrets.token_hex(16), "00")
+        trace_id, flags = trace.groups() if trace else (secrets.token_hex(16), "00")
         return cls(request_id, trace_id, flags)
 
     @property
@@ -95,19 +100,26 @@ class ContextMiddleware:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # The drain ran out of time. The task ends here anyway, so the cancellation need not go further.
+            if not status:
+                await error_response(_cut_off(), context.request_id)(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # in the middle of its own body
         except Exception:
             log.exception("unhandled exception", extra={"request_id": context.request_id})
             if not status:
                 await error_response(_internal(), context.request_id)(scope, receive, send_with_headers)
         finally:
-            self._account(scope, context, status)
+            self._account(scope, context, status or NOBODY_WAITS)
 
     def _account(self, scope: Scope, context: RequestContext, status: int) -> None:
         route = getattr(scope.get("route"), "path", UNROUTED)
-        self._metrics.request_done(scope["method"], route, status, context.elapsed_s, context.timings.seconds)
+        method = scope["method"] if scope["method"] in METHODS else OTHER  # any word may stand there
+        self._metrics.request_done(method, route, status, context.elapsed_s, context.timings.seconds)
         log.info(
             "%s %s %d",
-            scope["method"],
+            method,
             route,
             status,
             extra={
@@ -116,6 +128,10 @@ class ContextMiddleware:
                 "milliseconds": round(context.elapsed_s * 1e3, 2),
             },
         )
+
+
+def _cut_off() -> QuorumError:
+    return UnavailableError("The server shut down before it could answer. Try again.", retry_after_s=1.0)
 
 
 def _internal() -> QuorumError:

@@ -11,8 +11,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from service.api.schemas import ErrorBody, ErrorEnvelope
+from service.api.schemas import UNKNOWN_FIELD, ErrorBody, ErrorEnvelope
 from service.errors import (
     BodyTimeoutError,
     InvalidRequestError,
@@ -21,17 +22,28 @@ from service.errors import (
     NotFoundError,
     QuorumError,
     UnauthorizedError,
+    UnsupportedMediaTypeError,
 )
 
 FOREIGN = {404: NotFoundError, 405: MethodNotAllowedError}
+MAX_CHARACTERS = 1_000
+"""Of a message: it may quote the request, and a request may be large."""
+UNION_MEMBERS = {"list[str]", "dict[str,list[str]]", "str"}
+"""What pydantic puts into the path of an error when a field may be several things; no caller wrote that."""
 
 
 def error_body(error: QuorumError, request_id: str) -> ErrorBody:
-    return ErrorBody(message=error.message, type=error.type, param=error.param, code=error.code, request_id=request_id)
+    return ErrorBody(
+        message=_presentable(error.message),
+        type=error.type,
+        param=error.param and _presentable(error.param),
+        code=error.code,
+        request_id=request_id,
+    )
 
 
-def error_response(error: QuorumError, request_id: str) -> Response:
-    headers = {}
+def error_response(error: QuorumError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    headers = dict(headers or {})
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, UnauthorizedError):
@@ -43,16 +55,23 @@ def error_response(error: QuorumError, request_id: str) -> Response:
 
 
 def invalid_request(errors: Sequence[Mapping[str, Any]]) -> QuorumError:
-    """The first of pydantic's errors in our words; `param` is the path to the field, as in `images[0].data`."""
-    first = errors[0]
-    # FastAPI puts where a value came from in front of its path.
-    path = [part for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    """The most exact of pydantic's errors in our words; `param` is the path to the field, as in `images[0].data`."""
+    # Of a field that may be several things, every one of them complains; the deepest path is what the caller meant.
+    first = max(errors, key=lambda error: len(error["loc"]))
+    path = [part for part in first["loc"] if part not in UNION_MEMBERS]
     if first["type"] == "json_invalid":
         return MalformedBodyError("The body is not valid JSON. Check quotes, commas and brackets.")
+    if first["type"] == UNKNOWN_FIELD:
+        path.append(first["ctx"]["field"])
     param = _path_text(path) or None
     message = str(first["msg"]).removeprefix("Value error, ")
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return InvalidRequestError(f"{param}: {message}.{more}" if param else f"{message}.{more}", param=param)
+
+
+def _presentable(text: str) -> str:
+    """What UTF-8 can say of it (JSON may hold half a character), and not too much."""
+    return text[:MAX_CHARACTERS].encode(errors="replace").decode()
 
 
 def _path_text(path: Sequence[str | int]) -> str:
@@ -65,9 +84,9 @@ def _path_text(path: Sequence[str | int]) -> str:
 def install_error_handlers(app: FastAPI) -> None:
     """Map every exception that FastAPI and Starlette raise; the middleware catches the rest."""
 
-    def respond(request: Request, error: QuorumError) -> Response:
+    def respond(request: Request, error: QuorumError, headers: Mapping[str, str] | None = None) -> Response:
         app.state.services.metrics.error(error.code)
-        return error_response(error, request.scope["quorum.context"].request_id)
+        return error_response(error, request.scope["quorum.context"].request_id, headers)
 
     @app.exception_handler(QuorumError)
     async def known(request: Request, error: QuorumError) -> Response:
@@ -75,13 +94,24 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return respond(request, invalid_request(error.errors()))
+        # FastAPI puts where a value came from in front of its path.
+        errors = [{**each, "loc": each["loc"][1:]} for each in error.errors()]
+        if error.errors()[0]["loc"] == ("body",) and not _says_json(request):
+            return respond(request, UnsupportedMediaTypeError("Send JSON, with Content-Type: application/json."))
+        return respond(request, invalid_request(errors))
 
     @app.exception_handler(HTTPException)
     async def foreign(request: Request, error: HTTPException) -> Response:
         # FastAPI wraps what a body's stream raises, our own limits included.
         if isinstance(error.__cause__, QuorumError):
             return respond(request, error.__cause__)
+        if isinstance(error.__cause__, ClientDisconnect):
+            raise error.__cause__
         kind = FOREIGN.get(error.status_code, MalformedBodyError)
         phrase = HTTPStatus(error.status_code).phrase
-        return respond(request, kind(f"{phrase}: {request.method} {request.url.path}. See /docs for what there is."))
+        message = f"{phrase}: {request.method} {request.url.path}. See /docs for what there is."
+        return respond(request, kind(message), error.headers)
+
+
+def _says_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"

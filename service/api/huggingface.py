@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from service.api.bodies import image_from_text
 from service.api.classify import make_query
+from service.api.guard import GuardedRoute
 from service.api.schemas import ClassifyFields, HuggingFaceRequest, HuggingFaceScore
-from service.api.services import ContextDep, ServicesDep, require_key
+from service.api.services import ContextDep, ServicesDep
 from service.errors import QuorumError
 from service.pipeline.labels import make_label_set
 
-router = APIRouter(tags=["classify"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["classify"], route_class=GuardedRoute)
 
 
 @router.post("/zero-shot-image-classification")
 async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: ContextDep) -> list[HuggingFaceScore]:
     """The committee's probabilities in Hugging Face's shape, best label first."""
-    with services.admission.permit():
-        labels = call.parameters.labels()
-        label_set = make_label_set(labels, [call.parameters.hypothesis_template], services.label_limits)
-        image = image_from_text(call.inputs, "inputs")
-        query = make_query((image,), label_set, ClassifyFields(labels=labels), services, context)
-        (result,) = await services.classifier.classify(query, context.timings)
-        if isinstance(result, QuorumError):
-            raise result.with_param("inputs")
-        return [HuggingFaceScore(label=each.label, score=each.probability) for each in result.predictions(len(labels))]
+    labels = call.parameters.labels()
+    label_set = make_label_set(labels, [call.parameters.hypothesis_template], services.label_limits)
+    image = image_from_text(call.inputs, "inputs")
+    query = make_query((image,), label_set, ClassifyFields(labels=labels), services, context)
+    (result,) = await services.classifier.classify(query, context.timings)
+    if isinstance(result, QuorumError):
+        raise result.with_param("inputs") if result.status < 500 else result
+    services.metrics.image_classified(result.exit_reason, result.gflops)
+    return [HuggingFaceScore(label=each.label, score=each.probability) for each in result.predictions(len(labels))]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
+from service.api.guard import GuardedRoute
 from service.api.schemas import LabelSetBackbone, LabelSetIn, LabelSetList, LabelSetOut
-from service.api.services import ContextDep, Services, ServicesDep, require_key
+from service.api.services import ContextDep, Services, ServicesDep
 from service.errors import NotFoundError
 from service.pipeline.labels import LabelSet, make_label_set
 from service.stores.base import StoredLabelSet
 
-router = APIRouter(prefix="/v1/label-sets", tags=["label sets"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/label-sets", tags=["label sets"], route_class=GuardedRoute)
 
 Name = Annotated[
     str,
@@ -38,13 +39,12 @@ async def put_label_set(
     name: Name, body: LabelSetIn, response: Response, services: ServicesDep, context: ContextDep
 ) -> LabelSetOut:
     """Create (201) or replace (200) a label set. When this returns, the set is on disk and encoded."""
-    with services.admission.permit():
-        label_set = make_label_set(body.labels, body.templates, services.label_limits)
-        stored = await services.label_sets.put(name, label_set)
-        # A text tower that fails or is slow now is asked again by the first request that needs it.
-        await services.matrices.of(
-            label_set, services.zoo.backbones, context.deadline(services.settings.default_deadline_ms)
-        )
+    label_set = make_label_set(body.labels, body.templates, services.label_limits)
+    stored = await services.label_sets.put(name, label_set)
+    # A text tower that fails or is slow now is asked again by the first request that needs it.
+    await services.matrices.of(
+        label_set, services.zoo.backbones, context.deadline(services.settings.default_deadline_ms)
+    )
     response.status_code = 201 if stored.created_at == stored.updated_at else 200
     return _shape(stored, services)
 

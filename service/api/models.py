@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import get_args
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
+from service.api.guard import GuardedRoute
 from service.api.schemas import BackboneOut, CommitteeOut, InfoOut, ModelDigests, ModelList
-from service.api.services import ServicesDep, require_key
+from service.api.services import ServicesDep
 from service.errors import NotFoundError
 from service.policies import DEFAULT_POLICY, Policy
 from service.repository import Backbone, Zoo
@@ -26,7 +27,7 @@ LIMITS = (
     "max_inflight_requests",
 )
 
-router = APIRouter(tags=["models"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 
 @router.get("/v1/models")

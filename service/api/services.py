@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from fastapi import Depends, Request
 from service.api.admission import Admission
 from service.api.context import RequestContext, context_of
 from service.engines.base import Engine
-from service.errors import UnauthorizedError
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.label_matrices import LabelMatrices
@@ -51,12 +49,3 @@ async def _context(request: Request) -> RequestContext:
 
 ServicesDep = Annotated[Services, Depends(_services)]
 ContextDep = Annotated[RequestContext, Depends(_context)]
-
-
-async def require_key(request: Request, services: ServicesDep) -> None:
-    """Every key is compared in constant time, and all of them always, so that timing tells nothing."""
-    keys = [key.get_secret_value().encode() for key in services.settings.api_keys]
-    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    matches = [hmac.compare_digest(sent.strip().encode(), key) for key in keys]
-    if keys and not (scheme.lower() == "bearer" and any(matches)):
-        raise UnauthorizedError("This server wants an API key: send the header `Authorization: Bearer <key>`.")

@@ -24,19 +24,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
+OWN = ("service", "uvicorn", "uvicorn.error")
+
+
 def configure_logging(level: str) -> None:
-    """Send everything, uvicorn's own messages included, through one handler."""
+    """Send everything, uvicorn's own messages included, through one handler.
+
+    Libraries stay at warnings whatever the level: their debug messages quote what they work on (Pillow an image's EXIF,
+    aiosqlite the labels of a statement).
+    """
+    libraries = level if level == "error" else "warning"
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": {"()": JsonFormatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-            "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {
-                name: {"level": level.upper(), "handlers": [], "propagate": True}
-                for name in ("uvicorn", "uvicorn.error")
-            },
+            "root": {"level": libraries.upper(), "handlers": ["stderr"]},
+            "loggers": {name: {"level": level.upper(), "handlers": [], "propagate": True} for name in OWN},
         }
     )
     logging.captureWarnings(True)

@@ -12,12 +12,24 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from service.errors import ImageTooLargeError, InvalidImageError
+from service.pipeline.containers import DAMAGED, exif_orientation, without_metadata
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-ORIENTATION_TAG: Final = 0x0112
+MAX_SIDE: Final = 1_000_000
+"""Pixels along one side. Resizing needs memory in proportion to the longer side alone: 1.3 GB for 50,000,000 by 1."""
+UPRIGHT_BY: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes an EXIF orientation."""
 # Our own limit is checked on the header below and is lower; Pillow's is a process-wide warning that names no request.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -51,19 +63,22 @@ def decode(data: bytes, limits: ImageLimits, target_size: int) -> Image.Image:
     Raises `InvalidImageError` or `ImageTooLargeError`.
     """
     check_bytes(data, limits)
+    pixels, orientation = without_metadata(data)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(pixels), formats=FORMATS) as image:
             _check_pixels(image, limits)
             if image.format == "JPEG":
                 image.draft(None, (2 * target_size, 2 * target_size))
             image.load()
-            return _to_rgb(_upright(image))
+            if image.format == "WEBP":
+                orientation = exif_orientation(image.info.get("exif", b""))
+            return _to_rgb(_upright(image, orientation))
     except UnidentifiedImageError as error:
         raise InvalidImageError(
             f"This is not an image that Quorum reads. Send one of {', '.join(FORMATS)}; others have to be converted."
         ) from error
     except DECODE_ERRORS as error:
-        raise InvalidImageError("The image is damaged or truncated. Check the file and send it whole.") from error
+        raise InvalidImageError(DAMAGED) from error
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:
@@ -79,21 +94,15 @@ def check_bytes(data: bytes, limits: ImageLimits) -> None:
 
 def _check_pixels(image: Image.Image, limits: ImageLimits) -> None:
     width, height = image.size
-    if width * height > limits.max_pixels:
+    if width * height > limits.max_pixels or max(width, height) > MAX_SIDE:
         raise ImageTooLargeError(
-            f"The image has {width} x {height} pixels, the limit is {limits.max_pixels:,} in all. Scale it down."
+            f"The image has {width} x {height} pixels; the limit is {limits.max_pixels:,} in all and {MAX_SIDE:,} "
+            "along one side. Scale it down."
         )
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn by EXIF orientation. Damaged EXIF data says nothing about the pixels, so it is ignored."""
-    try:
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except DECODE_ERRORS:
-        return image
-    if orientation == 1 or orientation not in range(2, 9):
-        return image
-    return ImageOps.exif_transpose(image)
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT_BY[orientation]) if orientation in UPRIGHT_BY else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

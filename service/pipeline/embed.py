@@ -105,8 +105,13 @@ class Embedder:
             loop = asyncio.get_running_loop()
             ids = await loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(missing.values()))
             outcomes = await self.engine.embed(tower.name, list(ids), deadline)
-            known |= {key: _embedding_or_raise(outcome) for key, outcome in zip(missing, outcomes, strict=True)}
-            await self.cache.put_many({key: known[key] for key in missing})
+            # Kept before anything is raised: a label set too large for one deadline gets there in several calls.
+            fresh = {key: row for key, row in zip(missing, outcomes, strict=True) if isinstance(row, np.ndarray)}
+            await self.cache.put_many(fresh)
+            known |= fresh
+            for outcome in outcomes:
+                if isinstance(outcome, QuorumError):
+                    raise outcome
         return np.stack([known[key] for key in keys])
 
     async def _known(self, keys: Sequence[str]) -> dict[str, Floats]:
@@ -159,12 +164,6 @@ class Embedder:
     def _key(self, image: Image, backbone: Backbone) -> str:
         # The decoder's own reduction depends on the zoo's largest input, so that is part of what made the embedding.
         return f"{image.digest}:{backbone.image.digest}:{backbone.preprocessing.geometry}:{self.target_size}"
-
-
-def _embedding_or_raise(outcome: Outcome) -> Floats:
-    if isinstance(outcome, QuorumError):
-        raise outcome
-    return outcome
 
 
 def _tensors(task: asyncio.Future[Tensors]) -> Tensors | QuorumError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -38,7 +40,7 @@ class SqliteLabelSets:
     async def start(self) -> None:
         """Raises `ConfigurationError` when the file cannot be opened."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(_check_openable, self._path)
             self._connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             await self._connection.execute("PRAGMA journal_mode = WAL")
             # FULL: a committed label set survives a power cut too, at one fsync per write, and writes are rare.
@@ -82,6 +84,12 @@ class SqliteLabelSets:
         # fetchall, not fetchone: an unfinished RETURNING statement would keep its write transaction open.
         rows = list(await self._open.execute_fetchall(query, parameters))
         return rows[0] if rows else None
+
+
+def _check_openable(path: Path) -> None:
+    """aiosqlite reports a path that cannot be opened from its own thread, with tracebacks; this one just raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sqlite3.connect(path).close()
 
 
 def _dump(label_set: LabelSet) -> str:

@@ -19,7 +19,7 @@ CONCRETE = (
     "service.stores.sqlite",
     "service.stores.memory",
 )
-LEAVES = {"deadline", "errors", "model_config", "repository", "settings", "timings"}
+LEAVES = {"deadline", "errors", "model_config", "policies", "repository", "settings", "timings"}
 HEAVY = {"torch", "torchvision", "open_clip", "timm", "training"}
 
 

@@ -95,6 +95,11 @@ async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         await SqliteLabelSets(tmp_path / "state.sqlite3").start()
 
 
+async def test_a_path_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="QUORUM_STATE_PATH: cannot open"):
+        await SqliteLabelSets(tmp_path).start()
+
+
 async def test_using_a_store_that_was_not_started_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="before start"):
         await SqliteLabelSets(tmp_path / "state.sqlite3").get("pets")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from service.deadline import Deadline
+from service.deadline import Deadline, deadline_error
+from service.engines.base import Outcome, Row
 from service.engines.fake import FakeEngine
 from service.errors import BackboneFailedError, DeadlineExceededError, InternalError, InvalidImageError, QuorumError
 from service.model_config import Preprocessing
@@ -133,3 +135,18 @@ async def test_a_failing_text_tower_fails_the_call(embedder: Embedder, fake_zoo:
     fake_engine.faults.failing = {"small_text"}
     with pytest.raises(BackboneFailedError):
         await embedder.embed_texts(["a cat"], fake_zoo.backbones[0].text, Deadline.after(5))
+
+
+async def test_texts_that_were_embedded_before_a_failure_are_kept(
+    embedder: Embedder, fake_zoo: Zoo, fake_engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower, real = fake_zoo.backbones[0].text, fake_engine.embed
+
+    async def only_the_first(name: str, rows: Sequence[Row], deadline: Deadline) -> list[Outcome]:
+        return [*await real(name, rows[:1], deadline), *[deadline_error("testing")] * (len(rows) - 1)]
+
+    monkeypatch.setattr(fake_engine, "embed", only_the_first)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceededError):
+            await embedder.embed_texts(["a cat", "a dog", "a bird"], tower, Deadline.after(5))
+    assert (await embedder.embed_texts(["a cat", "a dog", "a bird"], tower, Deadline.after(5))).shape == (3, 8)

@@ -1,0 +1,144 @@
+"""Whom a command talks to: a server, or the same application inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import typer
+
+from service.cli.output import complain, err, say_raw
+
+if TYPE_CHECKING:
+    from service.client import ApiError, AsyncQuorumClient, Call, ClientError
+    from service.errors import StartupError
+    from service.settings import Settings
+
+FAILED: Final = 1
+NOT_STARTED: Final = 3
+IN_PROCESS_URL: Final = "http://quorum.in-process"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`url` as given on the command line. `embeds` and `writes` say what an application in this process is needed for:
+    without the former no model has to be loaded, without the latter no state has to be created."""
+
+    url: str | None
+    embeds: bool = False
+    writes: bool = False
+
+
+def message_of(error: ApiError) -> str:
+    return error.message
+
+
+def talk(
+    target: Target,
+    conversation: Callable[[AsyncQuorumClient], Awaitable[T]],
+    *,
+    as_json: bool = False,
+    words: Callable[[ApiError], str] = message_of,
+) -> T:
+    """The conversation's result. What goes wrong is said in a sentence, and ends the program with the fitting status.
+
+    With `as_json` an error of the API is printed as it came, too: that is what a program expects to read.
+    """
+    from service.client import ApiError, ClientError
+    from service.errors import StartupError
+    from service.settings import Settings
+
+    try:
+        return asyncio.run(_converse(target, Settings.from_environment(), conversation))
+    except StartupError as error:
+        not_started(error)
+    except ApiError as error:
+        if as_json:
+            say_raw(error.body)
+        _failed(error, words(error))
+    except ClientError as error:
+        _failed(error, str(error))
+
+
+def ask(target: Target, call: Call[T], *, as_json: bool = False, words: Callable[[ApiError], str] = message_of) -> T:
+    """The answer to one call, printed as it came with `as_json`."""
+
+    async def conversation(client: AsyncQuorumClient) -> T:
+        response = await client.send(call)
+        if as_json and response.content:
+            say_raw(response.text)
+        return call.parse(response)
+
+    return talk(target, conversation, as_json=as_json, words=words)
+
+
+def not_started(error: StartupError) -> NoReturn:
+    complain(f"quorum cannot start: {error.message} ({error.code})")
+    raise typer.Exit(NOT_STARTED) from error
+
+
+async def _converse(target: Target, settings: Settings, conversation: Callable[[AsyncQuorumClient], Awaitable[T]]) -> T:
+    async with _connected(target, settings) as client:
+        return await conversation(client)
+
+
+@asynccontextmanager
+async def _connected(target: Target, settings: Settings) -> AsyncIterator[AsyncQuorumClient]:
+    from service.client import AsyncQuorumClient, Retry
+
+    url = target.url or settings.client_url
+    if not url:
+        async with _in_process(target, settings) as client:
+            yield client
+        return
+    key = settings.client_api_key.get_secret_value() if settings.client_api_key else None
+    try:
+        client = AsyncQuorumClient(url, api_key=key, retry=Retry(max_attempts=3, backoff_s=0.2))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url or QUORUM_CLIENT_URL") from error
+    async with client:
+        yield client
+
+
+@asynccontextmanager
+async def _in_process(target: Target, settings: Settings) -> AsyncIterator[AsyncQuorumClient]:
+    import httpx2
+
+    from service.app import create_app
+    from service.client import NO_RETRY, AsyncQuorumClient
+
+    async with AsyncExitStack() as stack:
+        changes: dict[str, Any] = {"api_keys": ()}
+        if not target.embeds:
+            changes["engine"] = "fake"  # nothing will be computed, so nothing has to be loaded
+        if not (target.writes or settings.state_path.exists()):
+            changes["state_path"] = Path(stack.enter_context(TemporaryDirectory())) / "state.sqlite3"
+        with err.status("Loading the backbones …" if target.embeds else "Reading the model repository …"):
+            app = create_app(settings.model_copy(update=changes))
+            await stack.enter_async_context(app.router.lifespan_context(app))
+        yield await stack.enter_async_context(
+            AsyncQuorumClient(IN_PROCESS_URL, retry=NO_RETRY, transport=httpx2.ASGITransport(app))
+        )
+
+
+def _failed(error: ClientError, sentence: str) -> NoReturn:
+    from service.client import ApiError, ConnectionFailedError, TimedOutError
+
+    complain(sentence)
+    if isinstance(error, ApiError):
+        if error.status == 401:
+            complain("Put the key into QUORUM_CLIENT_API_KEY.")
+        if error.code == "not_found" and error.param == "label_set":
+            complain("`quorum labels list` shows what there is, `quorum labels set` makes one.")
+        request = f", request {error.request_id}" if error.request_id else ""
+        err.print(f"{error.code}, HTTP {error.status}{request}", style="dim", markup=False)
+    elif isinstance(error, ConnectionFailedError) and not isinstance(error, TimedOutError):
+        complain("Start a server with `quorum serve`, or leave --url and QUORUM_CLIENT_URL out to work without one.")
+    raise typer.Exit(FAILED) from error

@@ -1,0 +1,68 @@
+"""`quorum serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from service.cli.connection import not_started
+from service.cli.output import say
+
+
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on; 0.0.0.0 for all.", metavar="ADDRESS", show_default="127.0.0.1"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535, metavar="N", show_default="8000"),
+    ] = None,
+    model_repository: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the towers to serve.", metavar="FOLDER", show_default="model_repository"),
+    ] = None,
+    engine: Annotated[
+        Literal["onnx", "fake"] | None,
+        typer.Option(help="What executes the towers; `fake` answers at random, for tests.", show_default="onnx"),
+    ] = None,
+    state_path: Annotated[
+        Path | None,
+        typer.Option(help="SQLite file that holds the label sets.", metavar="FILE", show_default="var/quorum.sqlite3"),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(help="Least severe level logged.", show_default="info"),
+    ] = None,
+) -> None:
+    """Serve the API and its playground, in one process.
+
+    Each option overrides its variable (--port is QUORUM_PORT); the other settings are variables alone, API keys
+    (QUORUM_API_KEYS) among them. Logs go to standard error, one JSON object per line. On SIGTERM and Ctrl+C requests
+    in flight are finished, for at most QUORUM_DRAIN_TIMEOUT_S; a second Ctrl+C does not wait.
+
+    Example: `quorum serve --port 8080 --model-repository model_repository`
+    """
+    given = {
+        "host": host,
+        "port": port,
+        "model_repository": model_repository,
+        "engine": engine,
+        "state_path": state_path,
+        "log_level": log_level,
+    }
+    from service.cli.server import run
+    from service.errors import StartupError
+    from service.observability.logs import configure_logging
+    from service.settings import Settings
+
+    try:
+        settings = Settings.from_environment().model_copy(
+            update={name: value for name, value in given.items() if value is not None}
+        )
+        configure_logging(settings.log_level)
+        run(settings, announce=say)
+    except StartupError as error:
+        not_started(error)

@@ -1,0 +1,128 @@
+"""The README's commands are run as they stand, and its answer is compared with the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, free_port, wait_until_ready
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    for line in block.replace("\\\n", "").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+PLACE = "http://localhost:8000"
+STAMP = ROOT / ".venv/.installed-serve"
+RUN_LIMIT_S = 120
+PROBABILITY_TOLERANCE = 0.02  # other processors round float32 sums differently
+
+
+def is_run(command: str) -> bool:
+    """Run as it stands against a server; the rest is checked by kind below."""
+    return command.startswith(("curl ", ".venv/bin/quorum "))
+
+
+@pytest.fixture(scope="module")
+def served_by_make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of what `make serve` serves."""
+    if not STAMP.exists():
+        pytest.skip("needs the .venv that make creates")
+    port, folder = free_port(), tmp_path_factory.mktemp("make")
+    environment = os.environ | {"QUORUM_PORT": str(port), "QUORUM_STATE_PATH": str(folder / "state.sqlite3")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["make", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process, folder / "log")
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def run(command: str, url: str) -> str:
+    environment = os.environ | {"QUORUM_CLIENT_URL": url}
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command.replace(PLACE, url)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=RUN_LIMIT_S,
+        check=False,
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def test_the_first_command_is_make_serve() -> None:
+    assert COMMANDS[0] == "make serve"
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if is_run(command)])
+def test_a_command_runs_as_it_stands(command: str, served_by_make: str) -> None:
+    output = run(command, served_by_make)
+    assert '"error"' not in output
+
+
+def test_the_first_answer_is_the_real_one(served_by_make: str) -> None:
+    command = next(command for command in COMMANDS if command.startswith("curl "))
+    block = re.search(r"^```json\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    shown, real = json.loads(block[1]), json.loads(run(command, served_by_make))
+    assert shown.keys() == real.keys()
+    (shown_result,), (real_result,) = shown["results"], real["results"]
+    assert shown_result.keys() == real_result.keys()
+    assert shown_result["backbones"].keys() == real_result["backbones"].keys()
+    for ours, theirs in zip(shown_result["predictions"], real_result["predictions"], strict=True):
+        assert ours["label"] == theirs["label"]
+        assert ours["probability"] == pytest.approx(theirs["probability"], abs=PROBABILITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if not is_run(command)])
+def test_a_command_that_is_too_long_to_run_exists_with_its_options(command: str) -> None:
+    words = [word for word in shlex.split(command) if "=" not in word or word.startswith("-")]
+    if words[0] == "make":
+        subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60)
+        return
+    assert words[:2] == [".venv/bin/python", "-m"], f"no rule says how to check {command}"
+    module, subcommand = words[2], words[3]
+    # The interpreter of this test stands for the README's: in a container the tests may run from elsewhere.
+    help_text = help_of(module, subcommand)
+    for option in (word.partition("=")[0] for word in words[4:] if word.startswith("--")):
+        assert option in help_text, f"{option} is no option of {module} {subcommand}"
+
+
+def help_of(module: str, subcommand: str) -> str:
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-m", module, subcommand, "--help"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_every_folder_of_the_map_exists() -> None:
+    folders = re.findall(r"^\| \[([a-z_]+/)\]", README, re.MULTILINE)
+    assert {"service/", "model_repository/", "training/", "loadtest/", "tests/", "docs/"} <= set(folders)
+    assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_paths_named_in_commands_exist() -> None:
+    for path in re.findall(r"@?(service/[\w./-]+)", "\n".join(COMMANDS)):
+        assert Path(ROOT / path).exists(), path
