@@ -24,7 +24,7 @@ $(VENV)/.installed-service-tests: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed-serve
 
 $(VENV)/.installed-all: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[cpu,training,loadtest,test]'
+	$(PIP) --editable '.[cpu,training,test]'
 	@touch $@ $(VENV)/.installed-serve $(VENV)/.installed-service-tests
 
 serve: $(VENV)/.installed-serve ## Serve the bundled zoo on http://localhost:8000

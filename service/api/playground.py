@@ -17,6 +17,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    # Asked for again each time (an ETag makes that cheap): a page and its scripts must be of one version.
+    "Cache-Control": "no-cache",
 }
 
 router = APIRouter(include_in_schema=False)

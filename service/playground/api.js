@@ -1,0 +1,119 @@
+/** Quorum's API, as far as this page uses it. All addresses are relative to the page. */
+
+/** An answer that is not the one asked for: the API's one error shape, or what stands in for it. */
+export class ApiError extends Error {
+  constructor(message, known = {}) {
+    super(message);
+    Object.assign(this, { status: null, code: null, param: null, requestId: null, retryAfter: null, body: null }, known);
+  }
+}
+
+function authorization(key) {
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+async function send(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server cannot be reached.", { code: "unreachable" });
+  }
+}
+
+async function read(response) {
+  const text = await response.text();
+  let body = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new ApiError("The server sent something other than JSON.", { status: response.status, code: "not_json" });
+  }
+  if (response.ok) return body;
+  const error = body?.error ?? {};
+  throw new ApiError(error.message ?? "The server gave no reason.", {
+    status: response.status,
+    code: error.code,
+    param: error.param,
+    requestId: error.request_id ?? response.headers.get("X-Request-ID"),
+    retryAfter: response.headers.get("Retry-After"),
+    body,
+  });
+}
+
+/** What this server can do: policies, limits, versions. Needs no key. */
+export const info = async () => read(await send("info"));
+
+/** Every object of a list, page by page. */
+export async function list(path, key) {
+  const objects = [];
+  let after = null;
+  do {
+    const query = after === null ? "" : `?after=${encodeURIComponent(after)}`;
+    const page = await read(await send(path + query, { headers: authorization(key) }));
+    objects.push(...page.data);
+    after = page.has_more ? page.last_id : null;
+  } while (after !== null);
+  return objects;
+}
+
+/** "decode;dur=1.2, total;dur=9" → [{name: "decode", ms: 1.2}, …]. */
+export function parseServerTiming(header) {
+  return (header ?? "")
+    .split(",")
+    .map((entry) => entry.split(";").map((part) => part.trim()))
+    .map(([name, ...parameters]) => {
+      const duration = parameters.find((parameter) => parameter.startsWith("dur="));
+      const description = parameters.find((parameter) => parameter.startsWith("desc="));
+      return {
+        id: name,
+        name: description ? description.slice(5).replaceAll('"', "") : name,
+        ms: duration ? Number(duration.slice(4)) : NaN,
+      };
+    })
+    .filter(({ name, ms }) => name && Number.isFinite(ms));
+}
+
+/** The body of POST v1/classify, without the picture. Unset fields are left out. */
+export function classifyRequest({ labels, labelSet, template, policy, backbone, topK }) {
+  return {
+    ...(labelSet ? { label_set: labelSet } : { labels }),
+    ...(!labelSet && template ? { templates: [template] } : {}),
+    ...(policy ? { policy } : {}),
+    ...(policy === "single" ? { backbones: [backbone] } : {}),
+    top_k: topK,
+    explain: true,
+  };
+}
+
+/** Ask about one picture: {body, requestId, timings, browserMs}. Raises ApiError, or AbortError once `signal` fires. */
+export async function classify({ blob, name, request, key, signal }) {
+  const form = new FormData();
+  form.append("images", blob, name);
+  form.append("request", JSON.stringify(request));
+  const started = performance.now();
+  const response = await send("v1/classify", { method: "POST", body: form, headers: authorization(key), signal });
+  const body = await read(response);
+  return {
+    body,
+    requestId: response.headers.get("X-Request-ID"),
+    timings: parseServerTiming(response.headers.get("Server-Timing")),
+    browserMs: performance.now() - started,
+  };
+}
+
+const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+/** The same call as a shell command. `download` is the address of a bundled sample, null for the user's own file. */
+export function asCurl({ name, request, download, key }) {
+  const address = (path) => quoted(new URL(path, document.baseURI).href);
+  const file = `images=@"${name.replaceAll(/["\\]/g, "\\$&")}"`;
+  const fetchSample = download ? `curl -sS -o ${quoted(name)} ${address(download)}\n` : "";
+  const lines = [
+    `curl -sS ${address("v1/classify")}`,
+    ...(key ? ['-H "Authorization: Bearer $QUORUM_API_KEY"'] : []),
+    `-F ${quoted(file)}`,
+    `--form-string ${quoted(`request=${JSON.stringify(request)}`)}`,
+  ];
+  return fetchSample + lines.join(" \\\n  ");
+}
