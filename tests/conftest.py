@@ -72,16 +72,19 @@ def fake_engine(fake_zoo: Zoo) -> FakeEngine:
 
 @pytest.fixture
 def make_app(fake_repository: Path, tmp_path: Path) -> MakeApp:
-    """`make_app(engine=..., max_labels=3, ...)`: an application on the tiny repository, keywords are settings."""
+    """`make_app(engine=..., max_labels=3, ...)`: an application on the tiny repository, keywords are settings.
 
-    def make(*, engine: Engine | None = None, **overrides: Any) -> FastAPI:
+    `engine` is an engine or, as in the settings, the name of one.
+    """
+
+    def make(*, engine: Engine | str = "fake", **overrides: Any) -> FastAPI:
         settings = {
             "model_repository": fake_repository,
             "state_path": tmp_path / "state.sqlite3",
-            "engine": "fake",
+            "engine": engine if isinstance(engine, str) else "fake",
             **overrides,
         }
-        return create_app(Settings.model_validate(settings), engine=engine)
+        return create_app(Settings.model_validate(settings), engine=None if isinstance(engine, str) else engine)
 
     return make
 

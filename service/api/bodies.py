@@ -123,7 +123,23 @@ async def _from_form(form: FormData, settings: Settings) -> ClassifyCall:
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette moves files beyond `spool_max_size` to disk. Images are never stored, so nothing may go there."""
+    """Starlette moves files beyond `spool_max_size` to disk. Images are never stored, so nothing may go there.
+
+    It also takes a body without its last boundary for a whole one, and forgets the part that was cut off.
+    """
+
+    _complete = False
+
+    def on_end(self) -> None:
+        self._complete = True
+
+    async def parse(self) -> FormData:
+        form = await super().parse()
+        if not self._complete:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("The last boundary is missing.")
+        return form
 
 
 def _from_query(query: QueryParams) -> ClassifyFields:

@@ -26,6 +26,7 @@ from service.errors import (
 )
 
 FOREIGN = {404: NotFoundError, 405: MethodNotAllowedError}
+NOT_JSON = "The body is not valid JSON. Check quotes, commas and brackets."
 MAX_CHARACTERS = 1_000
 """Of a message: it may quote the request, and a request may be large."""
 UNION_MEMBERS = {"list[str]", "dict[str,list[str]]", "str"}
@@ -60,17 +61,18 @@ def invalid_request(errors: Sequence[Mapping[str, Any]]) -> QuorumError:
     first = max(errors, key=lambda error: len(error["loc"]))
     path = [part for part in first["loc"] if part not in UNION_MEMBERS]
     if first["type"] == "json_invalid":
-        return MalformedBodyError("The body is not valid JSON. Check quotes, commas and brackets.")
+        return MalformedBodyError(NOT_JSON)
     if first["type"] == UNKNOWN_FIELD:
         path.append(first["ctx"]["field"])
     param = _path_text(path) or None
     message = str(first["msg"]).removeprefix("Value error, ")
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InvalidRequestError(f"{param}: {message}.{more}" if param else f"{message}.{more}", param=param)
+    text = f"{param}: {message}" if param else message[:1].upper() + message[1:]
+    return InvalidRequestError(f"{text}.{more}", param=param)
 
 
 def _presentable(text: str) -> str:
-    """What UTF-8 can say of it (JSON may hold half a character), and not too much."""
+    """What UTF-8 can say of it (a multipart body's charset may make half characters), and not too much."""
     return text[:MAX_CHARACTERS].encode(errors="replace").decode()
 
 

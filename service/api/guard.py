@@ -9,9 +9,11 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from pydantic_core import from_json
 
+from service.api.errors import NOT_JSON
 from service.api.services import Services
-from service.errors import UnauthorizedError
+from service.errors import MalformedBodyError, UnauthorizedError
 
 METHODS_WITH_PERMIT: Final = {"POST", "PUT"}
 
@@ -31,9 +33,20 @@ class GuardedRoute(APIRoute):
             if request.method not in METHODS_WITH_PERMIT:
                 return await handle(request)
             with services.admission.permit():
-                return await handle(request)
+                return await handle(_StrictRequest(request.scope, request.receive))
 
         return guarded
+
+
+class _StrictRequest(Request):
+    """Reads JSON as pydantic does: Python's own parser lets half characters (lone surrogates) pass, which nothing can
+    encode or store."""
+
+    async def json(self) -> Any:
+        try:
+            return from_json(await self.body())
+        except ValueError as error:
+            raise MalformedBodyError(NOT_JSON) from error
 
 
 def check_key(request: Request, services: Services) -> None:

@@ -1,0 +1,38 @@
+"""Batched augmentation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.data.augment import Augmentation, augment
+
+pytestmark = pytest.mark.torch
+
+STILL = Augmentation(
+    scale=(1.0, 1.0), rotation_degrees=0.0, shift=0.0, contrast=0.0, brightness=0.0, saturation=0.0, stretch=0.0
+)
+
+
+def _images(n: int = 4) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_equal_generators_give_equal_batches() -> None:
+    first, second = (augment(_images(), Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_values_stay_between_zero_and_one() -> None:
+    batch = augment(_images(64), Augmentation(), torch.Generator().manual_seed(1))
+    assert batch.shape == (64, 3, 16, 16)
+    assert batch.min() >= 0
+    assert batch.max() <= 1
+
+
+def test_without_strength_an_image_stays_itself_or_is_mirrored() -> None:
+    images = _images(8)
+    plain = images.permute(0, 3, 1, 2).float() / 255
+    for original, found in zip(plain, augment(images, STILL, torch.Generator().manual_seed(2)), strict=True):
+        kept, mirrored = (found - original).abs().max(), (found - original.flip(-1)).abs().max()
+        assert min(kept, mirrored) < 1e-4

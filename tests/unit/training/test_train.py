@@ -1,0 +1,103 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.checkpoint import CheckpointError, load_average
+from training.config import RunConfig, parse_config
+from training.curve import read_curve
+from training.data.samples import Samples, load_samples
+from training.data.splits import Split
+from training.models.towers import zoo_preprocessing
+from training.train import CHECKPOINT, CURVE, FINAL, PLOT, TOKENIZER, learning_rate, train, update_average
+
+pytestmark = pytest.mark.torch
+
+SOURCES = ["objects", "scenes", "things"]
+
+
+# The vision transformer: it drops patches in training, the one random thing that happens inside a tower.
+@pytest.fixture(scope="module")
+def config() -> RunConfig:
+    table = {
+        "name": "tiny",
+        "family": "vit",
+        "model": "vit-s",
+        "seed": 5,
+        "data": {"sources": SOURCES, "source_weights": {"things": 0.5}},
+        "schedule": {"epochs": 2, "peak_lr": 1e-3, "batch_size": 16, "warmup_steps": 2, "checkpoint_steps": 3},
+    }
+    return parse_config(table, "test")
+
+
+@pytest.fixture(scope="module")
+def samples(small_data: Path) -> Samples:
+    return load_samples(small_data, Split.TOWER_TRAIN, SOURCES, zoo_preprocessing("vit-s"))
+
+
+@pytest.fixture(scope="module")
+def finished(config: RunConfig, samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(config, samples, folder, progress=False)
+    return folder
+
+
+def _curve(folder: Path) -> list[tuple[float, ...]]:
+    return [(row["step"], row["loss"], row["lr"], row["logit_scale"]) for row in read_curve(folder / CURVE)]
+
+
+def test_a_run_leaves_weights_tokenizer_curve_and_plot(finished: Path) -> None:
+    assert {CHECKPOINT, FINAL, TOKENIZER, CURVE, PLOT} <= {path.name for path in finished.iterdir()}
+    rows = _curve(finished)
+    assert [row[0] for row in rows] == list(range(len(rows)))
+    assert all(math.isfinite(row[1]) for row in rows)
+
+
+def test_a_resumed_run_has_the_curve_and_the_weights_of_an_uninterrupted_one(
+    config: RunConfig, samples: Samples, finished: Path, tmp_path: Path
+) -> None:
+    total = len(_curve(finished))
+    assert train(config, samples, tmp_path, progress=False, stop_at=2).step == 2
+    # Rows after the checkpoint, as a kill leaves them, are replaced.
+    with (tmp_path / CURVE).open("a") as file:
+        file.write("2,9.9,0.1,14.0,1.0\n3,9")
+    assert train(config, samples, tmp_path, progress=False).step == total
+    assert _curve(tmp_path) == _curve(finished)
+    expected, resumed = (load_average(folder / FINAL)[0] for folder in (finished, tmp_path))
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def test_a_finished_run_is_not_trained_again(config: RunConfig, samples: Samples, finished: Path) -> None:
+    before = _curve(finished)
+    train(config, samples, finished, progress=False)
+    assert _curve(finished) == before
+
+
+def test_a_run_of_another_configuration_is_not_continued(config: RunConfig, samples: Samples, finished: Path) -> None:
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(replace(config, seed=6), samples, finished, progress=False)
+
+
+def test_the_rate_rises_then_falls_to_zero(config: RunConfig) -> None:
+    rates = [learning_rate(step, 100, replace(config.schedule, warmup_steps=10)) for step in range(101)]
+    assert rates[9] == rates[10] == max(rates)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_average_forgets_the_random_start_at_once_and_settles_at_its_decay() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+    average = {"weight": torch.zeros(1, 1)}
+    update_average(average, model, step=0, decay=0.998)
+    assert average["weight"].item() == pytest.approx(0.9)
+    average = {"weight": torch.zeros(1, 1)}
+    update_average(average, model, step=1_000_000, decay=0.998)
+    assert average["weight"].item() == pytest.approx(0.002, rel=1e-3)

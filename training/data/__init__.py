@@ -1,0 +1,1 @@
+"""Reading image-text data: Parquet rows, splits by digest, decoding, captions and augmentation."""

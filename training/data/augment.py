@@ -1,0 +1,65 @@
+"""Augmentation of whole batches on tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strength of the random changes; all ranges are drawn uniformly, per image.
+
+    scale: area of the crop relative to the image; rotation in degrees; shift relative to half a side; stretch of the
+    aspect ratio in log units; contrast, brightness and saturation as half-widths around 1.
+    """
+
+    scale: tuple[float, float] = (0.6, 1.1)
+    rotation_degrees: float = 8.0
+    shift: float = 0.12
+    contrast: float = 0.3
+    brightness: float = 0.2
+    saturation: float = 0.3
+    stretch: float = 0.08
+
+
+def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return torch.rand(n, generator=generator) * (high - low) + low
+
+
+def affine_matrices(n: int, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """Random crops, rotations, shifts and mirror images as inverse affine maps: float32[n, 2, 3]."""
+    side = _uniform(n, *strength.scale, generator).sqrt()
+    stretch = _uniform(n, -strength.stretch, strength.stretch, generator).exp()
+    angle = torch.deg2rad(_uniform(n, -strength.rotation_degrees, strength.rotation_degrees, generator))
+    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    # A crop smaller than the image may lie anywhere inside it, besides the small free shift.
+    room = (1 - side).clamp(min=0) + strength.shift
+    dx, dy = (_uniform(n, -1, 1, generator) * room for _ in range(2))
+    cos, sin = angle.cos() * side, angle.sin() * side
+    rows = [cos * mirror * stretch, -sin / stretch, dx, sin * mirror * stretch, cos / stretch, dy]
+    return torch.stack(rows, dim=1).view(n, 2, 3)
+
+
+def jitter_colours(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """Random brightness, contrast and saturation of images in 0..1: float32[n, 3, h, w]."""
+    n = len(images)
+
+    def factor(half_width: float) -> Tensor:
+        return _uniform(n, 1 - half_width, 1 + half_width, generator).view(n, 1, 1, 1)
+
+    grey = images.mean(dim=1, keepdim=True)
+    images = torch.lerp(grey.expand_as(images), images, factor(strength.saturation))
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = torch.lerp(mean.expand_as(images), images, factor(strength.contrast))
+    return (images * factor(strength.brightness)).clamp_(0, 1)
+
+
+def augment(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """uint8[n, h, w, 3] to augmented float32[n, 3, h, w] in 0..1. Edges are continued by reflection."""
+    planes = images.permute(0, 3, 1, 2).float().div_(255).contiguous()
+    matrices = affine_matrices(len(planes), strength, generator)
+    grid = functional.affine_grid(matrices, list(planes.shape), align_corners=False)
+    moved = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return jitter_colours(moved, strength, generator)
