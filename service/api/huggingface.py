@@ -9,7 +9,7 @@ from service.api.classify import make_query
 from service.api.guard import GuardedRoute
 from service.api.schemas import ClassifyFields, HuggingFaceRequest, HuggingFaceScore
 from service.api.services import ContextDep, ServicesDep
-from service.errors import QuorumError
+from service.errors import InvalidLabelsError, QuorumError
 from service.pipeline.labels import make_label_set
 
 router = APIRouter(tags=["classify"], route_class=GuardedRoute)
@@ -19,7 +19,10 @@ router = APIRouter(tags=["classify"], route_class=GuardedRoute)
 async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: ContextDep) -> list[HuggingFaceScore]:
     """The committee's probabilities in Hugging Face's shape, best label first."""
     labels = call.parameters.labels()
-    label_set = make_label_set(labels, [call.parameters.hypothesis_template], services.label_limits)
+    try:
+        label_set = make_label_set(labels, [call.parameters.hypothesis_template], services.label_limits)
+    except InvalidLabelsError as error:
+        raise error.with_param(_as_it_is_called_here(error.param or "")) from error
     image = image_from_text(call.inputs, "inputs")
     query = make_query((image,), label_set, ClassifyFields(labels=labels), services, context)
     (result,) = await services.classifier.classify(query, context.timings)
@@ -27,3 +30,9 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
         raise result.with_param("inputs") if result.status < 500 else result
     services.metrics.image_classified(result.exit_reason, result.gflops)
     return [HuggingFaceScore(label=each.label, score=each.probability) for each in result.predictions(len(labels))]
+
+
+def _as_it_is_called_here(param: str) -> str:
+    if param.startswith("templates"):
+        return "parameters.hypothesis_template"
+    return f"parameters.candidate_labels{param.removeprefix('labels')}"

@@ -59,6 +59,13 @@ def sample_pictures() -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in sorted(SAMPLES.glob("*.webp"))]
 
 
+def with_grain(picture: Image.Image) -> Image.Image:
+    """Detail at the scale of single pixels, which an enlarged picture has none of: the hard case for reduced decoding."""
+    pixels = np.asarray(picture).astype(np.int16)
+    grain = np.random.default_rng(0).integers(-12, 13, pixels.shape, dtype=np.int16)
+    return Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))
+
+
 def test_it_is_small_enough_to_be_cloned() -> None:
     files = [path for path in (ROOT / "model_repository").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_ZOO_BYTES
@@ -72,7 +79,7 @@ def test_it_has_at_least_three_families_of_different_cost(zoo: Zoo) -> None:
 
 async def test_decoding_at_reduced_scale_keeps_the_embedding(zoo: Zoo, engine: OnnxEngine) -> None:
     for picture in sample_pictures():
-        data = encoded(picture.resize((1600, 1200), Image.Resampling.BICUBIC), quality=92)
+        data = encoded(with_grain(picture.resize((1600, 1200), Image.Resampling.BICUBIC)), quality=92)
         reduced = decode(data, LIMITS, zoo.largest_image_size)
         full = Image.open(io.BytesIO(data)).convert("RGB")
         assert reduced.width < full.width
@@ -89,9 +96,11 @@ async def test_an_embedding_does_not_depend_on_its_batch(zoo: Zoo, engine: OnnxE
         assert np.abs(together - alone).max() < 1e-5, backbone.name
 
 
-async def test_it_knows_most_of_the_bundled_photographs(zoo: Zoo, embedder: Embedder) -> None:
+async def test_it_knows_the_bundled_photographs_of_a_source_that_it_was_trained_on(
+    zoo: Zoo, embedder: Embedder
+) -> None:
     samples = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))["samples"]
-    photographs = [sample for sample in samples if sample["file"].endswith(".webp")]
+    photographs = [sample for sample in samples if sample["source"] == "grocery_store"]
     matrices = LabelMatrices(embedder, max_bytes=10_000_000)
     classifier = Classifier(zoo, embedder, matrices)
     right = 0
@@ -102,4 +111,4 @@ async def test_it_knows_most_of_the_bundled_photographs(zoo: Zoo, embedder: Embe
         (decision,) = await classifier.classify(query, Timings())
         assert isinstance(decision, Decision)
         right += decision.predictions(1)[0].label == sample["labels"][0]  # the true one comes first
-    assert right >= 0.6 * len(photographs)
+    assert right >= 0.8 * len(photographs)
