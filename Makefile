@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH_TESTS := tests/unit/training tests/parity
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-service lint types format settings openapi wheel clean
+.PHONY: help serve training test test-service lint types format settings openapi wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -29,6 +29,8 @@ $(VENV)/.installed-all: pyproject.toml | $(BIN)/python
 
 serve: $(VENV)/.installed-serve ## Serve the bundled zoo on http://localhost:8000
 	$(BIN)/quorum serve
+
+training: $(VENV)/.installed-all ## Install what training and export need (torch, some 5 GB)
 
 test: $(VENV)/.installed-all ## Run every test (installs torch, some 5 GB)
 	$(BIN)/python -m pytest --cov --cov-report=term

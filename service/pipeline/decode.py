@@ -62,8 +62,8 @@ class ImageLimits:
 def decode(data: bytes, limits: ImageLimits, target_size: int) -> Image.Image:
     """The picture in `data`: mode RGB, upright, alpha over white, first frame.
 
-    A JPEG may come back reduced by the decoder itself (by 2, 4 or 8), but never below three times `target_size` on either
-    side, which leaves the later resize enough pixels to average (embedding cosine to the full decode >= 0.999).
+    A JPEG may come back reduced by the decoder itself (by 2, 4 or 8), but never below three times `target_size` on
+    either side, which leaves the later resize enough pixels to average (embedding cosine to the full decode >= 0.999).
 
     Raises `InvalidImageError` or `ImageTooLargeError`.
     """

@@ -60,7 +60,7 @@ def sample_pictures() -> list[Image.Image]:
 
 
 def with_grain(picture: Image.Image) -> Image.Image:
-    """Detail at the scale of single pixels, which an enlarged picture has none of: the hard case for reduced decoding."""
+    """Detail at the scale of single pixels, which an enlarged picture lacks: the hard case for reduced decoding."""
     pixels = np.asarray(picture).astype(np.int16)
     grain = np.random.default_rng(0).integers(-12, 13, pixels.shape, dtype=np.int16)
     return Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))

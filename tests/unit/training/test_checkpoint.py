@@ -38,6 +38,19 @@ def test_a_restored_optimiser_takes_the_step_that_the_saved_one_would_have_taken
     assert torch.equal(model.weight, other.weight)
 
 
+def test_restored_moments_lie_in_memory_as_their_parameters_do(tmp_path: Path) -> None:
+    model = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    model(torch.ones(1, 3, 4, 4)).square().sum().backward()
+    optimizer.step()
+    before = optimizer.state[model.weight]["exp_avg"].clone()
+    save_checkpoint(tmp_path / "c", model, {}, optimizer, {})
+    load_checkpoint(tmp_path / "c", model, {}, optimizer)
+    restored = optimizer.state[model.weight]["exp_avg"]
+    assert restored.stride() == model.weight.stride()
+    assert torch.equal(restored, before)
+
+
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     save_file({"x": torch.ones(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CheckpointError, match="foreign"):
