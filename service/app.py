@@ -117,7 +117,9 @@ def _engine(settings: Settings, zoo: Zoo, metrics: Metrics) -> Engine:
         raise ConfigurationError(
             "ONNX Runtime is not installed. Install exactly one of the extras: pip install '.[cpu]' or '.[gpu]'."
         ) from error
-    return OnnxEngine(zoo, OnnxOptions(settings.execution_providers, settings.session_threads), metrics)
+    return OnnxEngine(
+        zoo, OnnxOptions(settings.execution_providers, settings.session_threads, settings.max_batch_rows), metrics
+    )
 
 
 def _versions() -> dict[str, str]:

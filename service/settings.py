@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     intra_op_threads: int = Field(
         0, ge=0, description="Threads of one ONNX Runtime session; 0 gives every session half of the cores, at least 1."
     )
+    max_batch_rows: PositiveInt = Field(
+        8, description="Most rows of one ONNX Runtime call, besides a tower's own `max_batch_size`; raise it on a GPU."
+    )
     decode_threads: int = Field(0, ge=0, description="Threads that decode images; 0 means one per core.")
 
     max_body_bytes: PositiveInt = Field(32 * MIB, description="Largest request body.")

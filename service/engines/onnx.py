@@ -24,10 +24,14 @@ ERRORS_ONLY = 3
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    """`intra_op_threads` is per session; sessions of a tower are shared by its `instance_group.count` workers."""
+    """`intra_op_threads` is per session; sessions of a tower are shared by its `instance_group.count` workers.
+
+    `max_batch` bounds a batch besides the tower's own `max_batch_size`: what a GPU wants is too much for a core.
+    """
 
     providers: tuple[str, ...]
     intra_op_threads: int
+    max_batch: int
 
 
 class OnnxEngine:
@@ -52,7 +56,9 @@ class OnnxEngine:
                 tower.name,
                 run_batch,
                 count=tower.config.instances,
-                max_batch=tower.config.max_batch_size if tower.config.dynamic_batching else 1,
+                max_batch=min(tower.config.max_batch_size, self._options.max_batch)
+                if tower.config.dynamic_batching
+                else 1,
                 observer=self._observer,
             )
             workers.start()

@@ -1,13 +1,15 @@
 """Worker threads of one tower, with batches formed from what waits.
 
-A free worker takes everything that waits, up to the largest batch, at once: on a CPU a batch gains little, so an idle
-session never waits for one. Under load batches grow by themselves, since rows arrive while the workers are busy.
+A free worker takes its share of what waits, up to the largest batch, at once: on a CPU a batch gains little, so an idle
+session never waits for one. Under load batches grow by themselves, since rows arrive while the workers are busy. It is
+a share and not everything: a worker that took all would hold its last row back while the other one idles.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -133,7 +135,8 @@ class TowerWorkers:
 
     def _take(self) -> list[_Job]:
         batch: list[_Job] = []
-        while self._jobs and len(batch) < self._max_batch:
+        share = min(self._max_batch, math.ceil(len(self._jobs) / len(self._threads)))
+        while self._jobs and len(batch) < share:
             job = self._jobs.popleft()
             if not (job.abandoned or job.deadline.passed):
                 batch.append(job)

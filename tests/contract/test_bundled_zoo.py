@@ -38,7 +38,7 @@ def zoo() -> Zoo:
 
 @pytest.fixture
 async def engine(zoo: Zoo) -> AsyncIterator[OnnxEngine]:
-    engine = OnnxEngine(zoo, OnnxOptions(("CPUExecutionProvider",), intra_op_threads=1), Observations())
+    engine = OnnxEngine(zoo, OnnxOptions(("CPUExecutionProvider",), intra_op_threads=1, max_batch=8), Observations())
     await engine.start()
     yield engine
     await engine.close()

@@ -21,7 +21,7 @@ TOWERS = [("small_image", 8), ("small_text", 8), ("large_image", 12), ("large_te
 def build(kind: str, zoo: Zoo) -> Engine:
     if kind == "fake":
         return FakeEngine(zoo)
-    return OnnxEngine(zoo, OnnxOptions(("CPUExecutionProvider",), intra_op_threads=1), Observations())
+    return OnnxEngine(zoo, OnnxOptions(("CPUExecutionProvider",), intra_op_threads=1, max_batch=8), Observations())
 
 
 @pytest.fixture(params=["fake", "onnx"])

@@ -12,7 +12,7 @@ from tests.support.pipeline import Observations
 
 
 def engine_on(repository: Path, provider: str = "CPUExecutionProvider") -> OnnxEngine:
-    return OnnxEngine(load_zoo(repository), OnnxOptions((provider,), intra_op_threads=1), Observations())
+    return OnnxEngine(load_zoo(repository), OnnxOptions((provider,), intra_op_threads=1, max_batch=8), Observations())
 
 
 def put_model(repository: Path, tower: str, content: bytes) -> None:
