@@ -1,0 +1,1 @@
+"""Load scenarios against a running gateway. Speaks HTTP only: nothing of `service` or `training` is imported here."""

@@ -1,0 +1,173 @@
+"""`python -m loadtest`: every scenario as a command, and `all` for a whole set of results."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest import machine, raw, render
+from loadtest.client import Arrivals
+from loadtest.gateway import GatewayError
+from loadtest.images import make_jpegs, read_samples
+from loadtest.payload import Shape
+from loadtest.plan import FULL, QUICK, Plan
+from loadtest.scenarios.bench import Bench
+from loadtest.suite import Suite
+from loadtest.tower import MODEL, NoTowerError, export_tower
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+RepositoryOption = Annotated[Path, typer.Option("--repository", help="Model repository to serve.", file_okay=False)]
+SamplesOption = Annotated[Path, typer.Option("--samples", help="Photographs the JPEGs are made from.", file_okay=False)]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of the result files.", file_okay=False)]
+QuickOption = Annotated[bool, typer.Option("--quick", help="A short run, to see that everything works.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Threads per session; 0: half of the cores.")]
+ShapeOption = Annotated[Shape, typer.Option("--shape", help="How an image is sent; raw bytes are the leanest.")]
+SettingOption = Annotated[list[str], typer.Option("--setting", help="NAME=VALUE for the gateway (QUORUM_NAME).")]
+PolicyOption = Annotated[
+    list[str], typer.Option("--policy", help="What to ask; NAME-cached sends the same few images again and again.")
+]
+ArrivalsOption = Annotated[Arrivals, typer.Option("--arrivals", help="Poisson arrivals or evenly spaced ones.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of the Poisson arrivals.")]
+TowerOption = Annotated[
+    Path | None, typer.Option("--tower", help=f"Model repository with a {MODEL} sized tower; exported if left out.")
+]
+
+REPOSITORY = Path("model_repository")
+SAMPLES = Path("service/playground/samples")
+OUT = Path("loadtest/results")
+NO_SETTINGS: list[str] = []
+POLICIES = ["single", "mean", "mean-cached"]
+OPEN_POLICIES = ["mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What stands before the command: it means the same to every scenario."""
+
+    repository: Path
+    samples: Path
+    out: Path
+    plan: Plan
+    threads: int
+    shape: Shape
+    settings: dict[str, str]
+
+    def suite(self, repository: Path) -> Suite:
+        """Everything a scenario needs, for one repository. The gateway is told `threads`, so that raw runs match."""
+        if not raw.backbones(repository):
+            raise typer.BadParameter(f"{repository} holds no image tower (NAME_image/1/model.onnx).")
+        jpegs = make_jpegs(read_samples(self.samples), self.plan.images)
+        cores = len(os.sched_getaffinity(0))
+        threads = self.threads or max(1, cores // 2)
+        settings = {"QUORUM_INTRA_OP_THREADS": str(threads)} | self.settings
+        bench = Bench(repository, jpegs, settings, self.shape)
+        command = machine.without_folders(["python", "-m", "loadtest", *sys.argv[1:]])
+        return Suite(bench, self.plan, threads, cores, self.out, command, typer.echo)
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    repository: RepositoryOption = REPOSITORY,
+    samples: SamplesOption = SAMPLES,
+    out: OutOption = OUT,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 0,
+    shape: ShapeOption = "raw",
+    setting: SettingOption = NO_SETTINGS,
+) -> None:
+    """Start a gateway on 127.0.0.1, load it, write what was measured, and stop it again."""
+    settings = {f"QUORUM_{name.upper()}": value for name, _, value in (each.partition("=") for each in setting)}
+    plan = QUICK if quick else FULL
+    context.obj = Options(repository, samples, out, plan, threads, shape, settings)
+
+
+@app.command("closed")
+def closed_command(context: typer.Context, policy: PolicyOption = POLICIES) -> None:
+    """Images/s and latency at 1, 4, 16 and 64 clients that each wait for their answer."""
+    with _suite(context) as suite:
+        suite.closed(policy)
+
+
+@app.command("open")
+def open_command(
+    context: typer.Context,
+    policy: PolicyOption = OPEN_POLICIES,
+    arrivals: ArrivalsOption = "poisson",
+    seed: SeedOption = 0,
+) -> None:
+    """Latency from the scheduled arrival at 50, 80 and 120 % of the measured capacity; refusals apart."""
+    with _suite(context) as suite:
+        suite.open_(policy, arrivals, seed)
+
+
+@app.command("overhead")
+def overhead_command(context: typer.Context) -> None:
+    """What a POST takes beyond plain `session.run`, one image at a time, in interleaved pairs."""
+    with _suite(context) as suite:
+        suite.overhead()
+
+
+@app.command("throughput")
+def throughput_command(context: typer.Context) -> None:
+    """Images/s under load as a share of plain `session.run`, for the largest backbone."""
+    with _suite(context) as suite:
+        suite.throughput()
+
+
+@app.command("startup")
+def startup_command(context: typer.Context) -> None:
+    """Seconds from the start of the process to ready, and to the first answer."""
+    with _suite(context) as suite:
+        suite.startup()
+
+
+@app.command("all")
+def all_command(context: typer.Context, tower: TowerOption = None, policy: PolicyOption = POLICIES) -> None:
+    """Every scenario on the bundled zoo and on a tower of ViT-B-32's size; about ten minutes, a few with --quick."""
+    with _suite(context) as suite:
+        suite.startup()
+        suite.overhead()
+        suite.closed(policy)
+        suite.open_(OPEN_POLICIES, "poisson", 0)
+        suite.throughput()
+    with tempfile.TemporaryDirectory(prefix="quorum-load-") as folder, _reported(context):
+        options: Options = context.obj
+        large = options.suite(tower or export_tower(Path(folder) / MODEL.lower()))
+        large.startup()
+        large.overhead()
+        large.throughput()
+        large.closed(["single"])
+
+
+@app.command("render")
+def render_command(context: typer.Context) -> None:
+    """Make the results' README.md again from the JSON files."""
+    typer.echo(render.write_page(context.obj.out))
+
+
+@contextmanager
+def _suite(context: typer.Context) -> Iterator[Suite]:
+    with _reported(context):
+        yield context.obj.suite(context.obj.repository)
+
+
+@contextmanager
+def _reported(context: typer.Context) -> Iterator[None]:
+    """Foreseen failures in one sentence instead of a traceback; the page is made again from what was written."""
+    try:
+        yield
+    except (GatewayError, NoTowerError, FileNotFoundError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    finally:
+        render.write_page(context.obj.out)

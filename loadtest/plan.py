@@ -1,0 +1,41 @@
+"""How much each scenario measures: the full set for results, the quick one to see that everything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadtest.client import Timing
+from loadtest.scenarios.throughput import Pairing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`loads` are shares of the measured capacity; `images` is how many different JPEGs go round."""
+
+    timing: Timing
+    concurrencies: tuple[int, ...]
+    loads: tuple[float, ...]
+    overhead_pairs: int
+    pairing: Pairing
+    starts: int
+    images: int
+
+
+FULL = Plan(
+    timing=Timing(warmup_s=2.0, duration_s=8.0),
+    concurrencies=(1, 4, 16, 64),
+    loads=(0.5, 0.8, 1.2),
+    overhead_pairs=200,
+    pairing=Pairing(concurrencies=(16, 32), pairs=4, probe_s=3.0, timing=Timing(warmup_s=2.0, duration_s=6.0)),
+    starts=5,
+    images=128,
+)
+QUICK = Plan(
+    timing=Timing(warmup_s=0.5, duration_s=1.5),
+    concurrencies=(1, 4, 16, 64),
+    loads=(0.5, 1.2),
+    overhead_pairs=20,
+    pairing=Pairing(concurrencies=(16,), pairs=2, probe_s=0.5, timing=Timing(warmup_s=0.5, duration_s=1.5)),
+    starts=2,
+    images=16,
+)

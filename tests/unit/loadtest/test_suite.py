@@ -1,0 +1,109 @@
+"""Whole scenarios on tiny towers and a stub gateway: what is written, and the page that is made of it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from loadtest import render, results
+from loadtest.cli import app
+from loadtest.client import Timing
+from loadtest.images import make_jpegs, read_samples
+from loadtest.plan import QUICK
+from loadtest.scenarios.bench import Bench
+from loadtest.scenarios.throughput import Pairing
+from loadtest.suite import Suite
+
+PACKAGE = Path(render.__file__).parent
+STUB = (sys.executable, "-m", "tests.unit.loadtest.stub")
+SHORT = Timing(warmup_s=0.1, duration_s=0.2)
+PLAN = replace(
+    QUICK,
+    timing=SHORT,
+    concurrencies=(1, 2),
+    overhead_pairs=4,
+    pairing=Pairing(concurrencies=(2,), pairs=2, probe_s=0.05, timing=SHORT),
+    starts=2,
+)
+
+
+@pytest.fixture
+def suite(fake_repository: Path, tmp_path: Path) -> Suite:
+    jpegs = make_jpegs(read_samples(Path("service/playground/samples")), 9)
+    bench = Bench(fake_repository, jpegs, {"QUORUM_INTRA_OP_THREADS": "1"}, command=STUB)
+    return Suite(bench, PLAN, threads=1, cores=2, out=tmp_path, command="python -m loadtest all", report=print)
+
+
+def test_every_scenario_writes_one_described_file_and_the_page_shows_it(suite: Suite, tmp_path: Path) -> None:
+    paths = [suite.startup(), suite.overhead(), suite.throughput(), suite.closed(["mean", "mean-cached", "single"])]
+    paths.append(suite.open_(["mean"], "constant", 0))
+    for path in paths:
+        result = json.loads(path.read_text())
+        assert result["runs"]
+        assert {"cpu", "cores", "memory_gib", "os"} <= set(result["machine"])
+        assert {"python", "onnxruntime", "numpy"} <= set(result["versions"])
+        assert result["zoo"]["backbones"] == ["large", "small"]
+        assert result["zoo"]["info"] == {"zoo": "stub"}
+        assert result["settings"]["session_threads"] == 1
+    page = render.render(results.read_all(tmp_path))
+    for path in paths:
+        assert f"[{path.name}]({path.name})" in page
+    for title in render.TITLES.values():
+        assert f"## {title}" in page
+    assert render.write_page(tmp_path).read_text() == page
+
+
+def test_file_names_say_what_precision_versions_and_machine(suite: Suite) -> None:
+    name = suite.startup().name
+    assert name.startswith("startup-repository")
+    assert "-float32-ort" in name
+    assert name.endswith("-cores.json")
+
+
+def test_overhead_is_the_paired_difference_for_every_backbone(suite: Suite) -> None:
+    runs = json.loads(suite.overhead().read_text())["runs"]
+    assert [run["backbone"] for run in runs] == ["large", "small"]
+    for run in runs:
+        # The stub sleeps 2 ms, and its towers do next to nothing.
+        assert run["overhead_ms"]["median"] >= 1.5
+        assert run["post_ms"]["p50"] > run["session_run_ms"]["p50"]
+
+
+def test_throughput_is_a_share_of_the_fastest_raw_layout(suite: Suite) -> None:
+    (run,) = json.loads(suite.throughput().read_text())["runs"]
+    assert len(run["raw_images_per_s"]) == len(run["gateway_images_per_s"]) == 2
+    assert run["baseline"] == max(run["probed_images_per_s"], key=run["probed_images_per_s"].__getitem__)
+    assert 0 < run["share_of_raw"]["median"] < 1
+    assert (run["aim_share"], run["aim_met"]) == (None, None)  # no tower of the size that the aim speaks of
+
+
+def test_rows_have_as_many_cells_as_their_heads(suite: Suite, tmp_path: Path) -> None:
+    suite.startup()
+    table = [line for line in render.render(results.read_all(tmp_path)).splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_a_committed_page_is_the_one_its_results_give() -> None:
+    folder = PACKAGE / "results"
+    found = results.read_all(folder)
+    assert not found or (folder / render.PAGE).read_text() == render.render(found)
+
+
+def test_a_folder_without_towers_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["--repository", str(tmp_path), "--out", str(tmp_path), "startup"])
+    assert done.exit_code == 2
+    assert "holds no image tower" in done.output
+
+
+def test_load_tests_import_nothing_of_the_service_or_of_training() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & {"service", "training", "torch"}, path
