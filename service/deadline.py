@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.errors import DeadlineExceededError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,13 @@ class Deadline:
     @property
     def passed(self) -> bool:
         return time.monotonic() >= self.at_s
+
+    async def wait_for(self, awaitable: Awaitable[T], doing: str) -> T:
+        """What `awaitable` gives. Raises `DeadlineExceededError` when no time is left for `doing`."""
+        try:
+            return await asyncio.wait_for(awaitable, self.remaining_s)
+        except TimeoutError as error:
+            raise deadline_error(doing) from error
 
     def check(self, doing: str) -> None:
         """Raise `DeadlineExceededError` when no time is left for `doing`."""

@@ -28,6 +28,9 @@ from service.settings import Settings
 
 ACCEPTED = "application/json, multipart/form-data, or an image type such as image/jpeg"
 LIST_FIELDS = frozenset({"labels", "templates", "backbones"})
+MAX_JSON_VALUES = 1_000_000
+"""More than any request within the limits holds. A body of 32 MB may hold thirty times as many, and parsing those would
+hold up every other caller for seconds."""
 IMAGES_PART = "images"
 FIELDS_PART = "request"
 
@@ -69,7 +72,15 @@ def image_from_text(text: str, param: str) -> Item:
         return InvalidImageError("This is neither base64 nor a data URI.", param=param)
 
 
+def check_json_size(body: bytes) -> bytes:
+    """`body` itself. Raises `PayloadTooLargeError` when it is JSON of too many values, whatever their size."""
+    if body.count(b",") > MAX_JSON_VALUES:
+        raise PayloadTooLargeError(f"The JSON has more than {MAX_JSON_VALUES:,} values.")
+    return body
+
+
 def _from_json(body: bytes, settings: Settings) -> ClassifyCall:
+    check_json_size(body)
     with _pydantic_errors_in_our_words():
         parsed = ClassifyRequest.model_validate_json(body)
     _check_image_count(len(parsed.images), settings)
@@ -116,7 +127,8 @@ async def _from_form(form: FormData, settings: Settings) -> ClassifyCall:
     fields, *others = form.getlist(FIELDS_PART) or ["{}"]
     if others:
         raise InvalidRequestError(f'There are several parts "{FIELDS_PART}". Send one.', param=FIELDS_PART)
-    content = await fields.read() if isinstance(fields, UploadFile) else fields
+    content = await fields.read() if isinstance(fields, UploadFile) else fields.encode(errors="surrogatepass")
+    check_json_size(content)
     with _pydantic_errors_in_our_words():
         parsed = ClassifyFields.model_validate_json(content)
     return ClassifyCall(tuple([Image.of(await file.read()) for file in files]), parsed)

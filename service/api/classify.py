@@ -25,6 +25,7 @@ from service.api.schemas import (
     VoteOut,
 )
 from service.api.services import ContextDep, Services, ServicesDep
+from service.deadline import Deadline
 from service.errors import InvalidRequestError, QuorumError
 from service.pipeline.classify import ClassifyQuery, Decision
 from service.pipeline.labels import LabelSet, make_label_set
@@ -40,8 +41,9 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
     """Zero-shot classification of one or many images. Raw image bytes take the other fields as query parameters."""
     with context.timings.measure("read"):
         call = await read_classify_call(request, services.settings)
-    label_set = await _label_set(call.fields, services)
-    query = make_query(call.images, label_set, call.fields, services, context)
+    deadline = deadline_of(call.fields, services, context)
+    label_set = await _label_set(call.fields, services, deadline)
+    query = make_query(call.images, label_set, call.fields, services, deadline)
     results = await services.classifier.classify(query, context.timings)
     raise_if_alone(results)
     with context.timings.measure("shape"):
@@ -49,26 +51,31 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
         return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def make_query(
-    images: tuple[Item, ...],
-    label_set: LabelSet,
-    fields: ClassifyFields,
-    services: Services,
-    context: RequestContext,
-) -> ClassifyQuery:
-    """Raises `InvalidRequestError` for a deadline beyond the limit or a backbone that is not there."""
+def deadline_of(fields: ClassifyFields, services: Services, context: RequestContext) -> Deadline:
+    """Raises `InvalidRequestError` for a deadline beyond the limit."""
     settings = services.settings
     deadline_ms = fields.deadline_ms or settings.default_deadline_ms
     if deadline_ms > settings.max_deadline_ms:
         raise InvalidRequestError(
             f"deadline_ms is {deadline_ms:,}, the limit is {settings.max_deadline_ms:,}.", param="deadline_ms"
         )
+    return context.deadline(deadline_ms)
+
+
+def make_query(
+    images: tuple[Item, ...],
+    label_set: LabelSet,
+    fields: ClassifyFields,
+    services: Services,
+    deadline: Deadline,
+) -> ClassifyQuery:
+    """Raises `UnknownBackboneError` for a backbone that is not there."""
     return ClassifyQuery(
         images=images,
         label_set=label_set,
         policy=fields.policy or DEFAULT_POLICY,
         backbones=services.zoo.select(fields.backbones),
-        deadline=context.deadline(deadline_ms),
+        deadline=deadline,
     )
 
 
@@ -80,9 +87,9 @@ def raise_if_alone(results: Sequence[Decision | QuorumError]) -> None:
         raise errors[0].with_param("images[0]") if alone and errors[0].status < 500 else errors[0]
 
 
-async def _label_set(fields: ClassifyFields, services: Services) -> LabelSet:
+async def _label_set(fields: ClassifyFields, services: Services, deadline: Deadline) -> LabelSet:
     if fields.label_set is not None:
-        return (await find_label_set(fields.label_set, services)).label_set
+        return (await find_label_set(fields.label_set, services, deadline)).label_set
     return make_label_set(fields.labels or (), fields.templates, services.label_limits)
 
 

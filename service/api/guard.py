@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
+from service.api.bodies import check_json_size
 from service.api.errors import NOT_JSON
 from service.api.services import Services
 from service.errors import MalformedBodyError, UnauthorizedError
@@ -43,8 +44,9 @@ class _StrictRequest(Request):
     encode or store."""
 
     async def json(self) -> Any:
+        body = check_json_size(await self.body())
         try:
-            return from_json(await self.body())
+            return from_json(body)
         except ValueError as error:
             raise MalformedBodyError(NOT_JSON) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.api.bodies import image_from_text
-from service.api.classify import make_query
+from service.api.classify import deadline_of, make_query
 from service.api.guard import GuardedRoute
 from service.api.schemas import ClassifyFields, HuggingFaceRequest, HuggingFaceScore
 from service.api.services import ContextDep, ServicesDep
@@ -24,7 +24,8 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
     except InvalidLabelsError as error:
         raise error.with_param(_as_it_is_called_here(error.param or "")) from error
     image = image_from_text(call.inputs, "inputs")
-    query = make_query((image,), label_set, ClassifyFields(labels=labels), services, context)
+    fields = ClassifyFields(labels=labels)
+    query = make_query((image,), label_set, fields, services, deadline_of(fields, services, context))
     (result,) = await services.classifier.classify(query, context.timings)
     if isinstance(result, QuorumError):
         raise result.with_param("inputs") if result.status < 500 else result

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from service.api.context import RequestContext
 from service.api.guard import GuardedRoute
 from service.api.schemas import LabelSetBackbone, LabelSetIn, LabelSetList, LabelSetOut
 from service.api.services import ContextDep, Services, ServicesDep
+from service.deadline import Deadline
 from service.errors import NotFoundError
 from service.pipeline.labels import LabelSet, make_label_set
 from service.stores.base import StoredLabelSet
@@ -24,9 +26,9 @@ Name = Annotated[
 ]
 
 
-async def find_label_set(name: str, services: Services) -> StoredLabelSet:
+async def find_label_set(name: str, services: Services, deadline: Deadline) -> StoredLabelSet:
     """Raises `NotFoundError` with the call that would create it."""
-    stored = await services.label_sets.get(name)
+    stored = await deadline.wait_for(services.label_sets.get(name), "reading the label set")
     if stored is None:
         raise NotFoundError(
             f'There is no label set "{name}". Create it with PUT /v1/label-sets/{name}.', param="label_set"
@@ -40,34 +42,35 @@ async def put_label_set(
 ) -> LabelSetOut:
     """Create (201) or replace (200) a label set. When this returns, the set is on disk and encoded."""
     label_set = make_label_set(body.labels, body.templates, services.label_limits)
-    stored = await services.label_sets.put(name, label_set)
+    deadline = _deadline(services, context)
+    stored = await deadline.wait_for(services.label_sets.put(name, label_set), "writing the label set")
     # A text tower that fails or is slow now is asked again by the first request that needs it.
-    await services.matrices.of(
-        label_set, services.zoo.backbones, context.deadline(services.settings.default_deadline_ms)
-    )
+    await services.matrices.of(label_set, services.zoo.backbones, deadline)
     response.status_code = 201 if stored.created_at == stored.updated_at else 200
     return _shape(stored, services)
 
 
 @router.get("/{name}")
-async def get_label_set(name: Name, services: ServicesDep) -> LabelSetOut:
-    return _shape(await find_label_set(name, services), services)
+async def get_label_set(name: Name, services: ServicesDep, context: ContextDep) -> LabelSetOut:
+    return _shape(await find_label_set(name, services, _deadline(services, context)), services)
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_label_set(name: Name, services: ServicesDep) -> None:
-    if not await services.label_sets.delete(name):
+async def delete_label_set(name: Name, services: ServicesDep, context: ContextDep) -> None:
+    if not await _deadline(services, context).wait_for(services.label_sets.delete(name), "deleting the label set"):
         raise NotFoundError(f'There is no label set "{name}".', param="name")
 
 
 @router.get("")
 async def list_label_sets(
     services: ServicesDep,
+    context: ContextDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(description="`last_id` of the page before.")] = None,
 ) -> LabelSetList:
     """In order of name, page by page."""
-    page = await services.label_sets.list(after=after, limit=limit)
+    listing = services.label_sets.list(after=after, limit=limit)
+    page = await _deadline(services, context).wait_for(listing, "listing label sets")
     data = [_shape(stored, services) for stored in page.items]
     return LabelSetList(
         data=data,
@@ -75,6 +78,10 @@ async def list_label_sets(
         first_id=data[0].name if data else None,
         last_id=data[-1].name if data else None,
     )
+
+
+def _deadline(services: Services, context: RequestContext) -> Deadline:
+    return context.deadline(services.settings.default_deadline_ms)
 
 
 def _shape(stored: StoredLabelSet, services: Services) -> LabelSetOut:

@@ -100,6 +100,8 @@ class Classifier:
     async def classify(self, query: ClassifyQuery, timings: Timings) -> list[Decision | QuorumError]:
         """One decision or error per image, in order, by the query's deadline."""
         images = [image for image in query.images if isinstance(image, Image)]
+        if not images:  # no reason to encode labels first
+            return [image for image in query.images if isinstance(image, QuorumError)]
         embedded, matrices = await asyncio.gather(
             self._embedder.embed_images(images, query.backbones, query.deadline, timings),
             self._label_matrices(query, timings),

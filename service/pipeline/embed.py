@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from service.stores.base import EmbeddingCache
 from service.timings import Timings
 
 log = logging.getLogger(__name__)
+
+TEXTS_AT_ONCE: Final = 256
+"""Rows of one label set in an engine's queue: a set of 10,000 prompts must not keep a set of three waiting."""
 
 Floats = NDArray[np.float32]
 Tensors = dict[str, NDArray[np.uint8]]
@@ -100,13 +103,14 @@ class Embedder:
         """`float32[n, d]`, unit rows. Raises the first failing row's error: half a label set is no label set."""
         keys = [hashlib.sha256(f"{tower.digest}\n{text}".encode()).hexdigest() for text in texts]
         known = await self._known(keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            loop = asyncio.get_running_loop()
-            ids = await loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(missing.values()))
+        missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(missing), TEXTS_AT_ONCE):
+            part = dict(missing[start : start + TEXTS_AT_ONCE])
+            ids = await loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(part.values()))
             outcomes = await self.engine.embed(tower.name, list(ids), deadline)
             # Kept before anything is raised: a label set too large for one deadline gets there in several calls.
-            fresh = {key: row for key, row in zip(missing, outcomes, strict=True) if isinstance(row, np.ndarray)}
+            fresh = {key: row for key, row in zip(part, outcomes, strict=True) if isinstance(row, np.ndarray)}
             await self.cache.put_many(fresh)
             known |= fresh
             for outcome in outcomes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +22,11 @@ ENCODING_LIMIT_S: Final = 60.0
 """How long one matrix may take. Callers leave earlier, by their own deadlines; the work is then there for the next."""
 
 
+MAX_UNATTENDED: Final = 4
+"""Encodings that go on when every caller has left. With more, callers of short deadlines could pile up work that no
+permit counts."""
+
+
 class LabelMatrices:
     """Least recently used matrices leave when `max_bytes` are reached.
 
@@ -32,6 +38,7 @@ class LabelMatrices:
         self._embedder = embedder
         self._matrices: LRUCache[str, Floats] = LRUCache(max_bytes, getsizeof=lambda matrix: matrix.nbytes)
         self._running: dict[str, asyncio.Task[Floats]] = {}
+        self._waiting: Counter[str] = Counter()
 
     async def of(
         self, label_set: LabelSet, backbones: Sequence[Backbone], deadline: Deadline
@@ -58,7 +65,11 @@ class LabelMatrices:
         if matrix is not None:
             return matrix
         task = self._running.get(key) or self._start(key, label_set, backbone)
-        done, _ = await asyncio.wait([task], timeout=deadline.remaining_s)
+        self._waiting[key] += 1
+        try:
+            done, _ = await asyncio.wait([task], timeout=deadline.remaining_s)
+        finally:
+            self._leave(key)
         if not done:
             return deadline_error("encoding labels")
         error = task.exception()
@@ -76,8 +87,17 @@ class LabelMatrices:
         task.add_done_callback(lambda task: self._finished(key, task))
         return task
 
+    def _leave(self, key: str) -> None:
+        self._waiting[key] -= 1
+        if self._waiting[key]:
+            return
+        del self._waiting[key]
+        if key in self._running and len(self._running.keys() - self._waiting.keys()) > MAX_UNATTENDED:
+            self._running.pop(key).cancel()
+
     def _finished(self, key: str, task: asyncio.Task[Floats]) -> None:
-        del self._running[key]
+        if self._running.get(key) is task:
+            del self._running[key]
         # Asking for the exception also marks it as seen: every waiter may have left by its own deadline.
         if not task.cancelled() and task.exception() is None and task.result().nbytes <= self._matrices.maxsize:
             self._matrices[key] = task.result()

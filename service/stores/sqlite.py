@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import aiosqlite
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, UnavailableError
 from service.pipeline.labels import LabelSet
 from service.stores.base import Page, StoredLabelSet
+
+log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S: Final = 5.0
 SCHEMA: Final = """
@@ -66,7 +70,7 @@ class SqliteLabelSets:
 
     async def list(self, *, after: str | None, limit: int) -> Page:
         query = f"SELECT {COLUMNS} FROM label_sets WHERE name > ? ORDER BY name LIMIT ?"
-        rows = list(await self._open.execute_fetchall(query, (after or "", limit + 1)))
+        rows = await self._fetch(query, (after or "", limit + 1))
         return Page(tuple(_stored(row) for row in rows[:limit]), has_more=len(rows) > limit)
 
     async def close(self) -> None:
@@ -81,9 +85,18 @@ class SqliteLabelSets:
         return self._connection
 
     async def _one(self, query: str, parameters: tuple[str, ...]) -> aiosqlite.Row | None:
-        # fetchall, not fetchone: an unfinished RETURNING statement would keep its write transaction open.
-        rows = list(await self._open.execute_fetchall(query, parameters))
+        rows = await self._fetch(query, parameters)
         return rows[0] if rows else None
+
+    async def _fetch(self, query: str, parameters: tuple[str | int, ...]) -> Sequence[aiosqlite.Row]:
+        """Raises `UnavailableError` when the file is locked for too long, or its disk is full."""
+        connection = self._open
+        try:
+            # fetchall, not fetchone: an unfinished RETURNING statement would keep its write transaction open.
+            return list(await connection.execute_fetchall(query, parameters))
+        except aiosqlite.OperationalError as error:
+            log.exception("%s cannot be read or written", self._path)
+            raise UnavailableError("Label sets cannot be read or written now.", retry_after_s=BUSY_TIMEOUT_S) from error
 
 
 def _check_openable(path: Path) -> None:

@@ -77,9 +77,12 @@ def test_it_has_at_least_three_families_of_different_cost(zoo: Zoo) -> None:
     assert costs[-1] >= 4 * costs[0]
 
 
-async def test_decoding_at_reduced_scale_keeps_the_embedding(zoo: Zoo, engine: OnnxEngine) -> None:
+@pytest.mark.parametrize("size", [(1600, 1200), (512, 512), (1024, 1028), (2048, 2056)])
+async def test_decoding_at_reduced_scale_keeps_the_embedding(
+    zoo: Zoo, engine: OnnxEngine, size: tuple[int, int]
+) -> None:
     for picture in sample_pictures():
-        data = encoded(with_grain(picture.resize((1600, 1200), Image.Resampling.BICUBIC)), quality=92)
+        data = encoded(with_grain(picture.resize(size, Image.Resampling.BICUBIC)), quality=92)
         reduced = decode(data, LIMITS, zoo.largest_image_size)
         full = Image.open(io.BytesIO(data)).convert("RGB")
         assert reduced.width < full.width

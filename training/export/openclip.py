@@ -5,6 +5,7 @@ from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
@@ -102,6 +103,8 @@ def _with_pretrained(name: str, tag: str, config: dict[str, Any]) -> nn.Module:
     if bool(pretrained.get("quick_gelu")) != bool(config.get("quick_gelu")):
         other = f"{name}-quickgelu" if pretrained.get("quick_gelu") else name.removesuffix("-quickgelu")
         raise ExportError(f"The weights {tag!r} were trained with another activation than {name}; use {other}.")
+    # The hub retries for most of a minute without a network and logs each attempt; the sentence below says it all.
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the hub leaves it unannotated
     try:
         download_pretrained(pretrained)
     except Exception as error:  # the hub's and urllib's failures have no common base

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.errors import ImageTooLargeError, InvalidImageError
-from service.pipeline.decode import ImageLimits, decode
+from service.pipeline.decode import ImageLimits, decode, reduction
 from tests.support.images import encoded, jpeg, photograph, png_header_of
 
 LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000)
@@ -98,11 +98,18 @@ def test_cmyk_keeps_its_colours() -> None:
     assert np.abs(pixels(encoded(red, "JPEG", quality=95))[32, 32].astype(int) - [200, 30, 30]).max() < 12
 
 
-def test_a_large_jpeg_is_reduced_by_the_decoder_but_stays_three_times_the_target() -> None:
-    small = decode(jpeg(1000, 600), LIMITS, TARGET)
-    assert small.size == (500, 300)
-    assert min(small.size) >= 3 * TARGET
-    assert decode(jpeg(200, 120), LIMITS, TARGET).size == (200, 120)
+@pytest.mark.parametrize(
+    ("width", "height", "factor"),
+    [(1024, 512, 2), (1000, 600, 2), (4032, 3024, 8), (2000, 1100, 4), (511, 2000, 1), (1001, 600, 1), (1002, 1100, 2)],
+)
+def test_a_jpeg_is_reduced_where_that_divides_it_and_leaves_four_times_the_target(
+    width: int, height: int, factor: int
+) -> None:
+    assert reduction(width, height, TARGET) == factor
+    assert decode(jpeg(width, height), ImageLimits(1 << 24, 1 << 24), TARGET).size == (
+        width // factor,
+        height // factor,
+    )
 
 
 @pytest.mark.parametrize(
