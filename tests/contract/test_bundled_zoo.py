@@ -23,7 +23,7 @@ from service.pipeline.preprocess import preprocess
 from service.repository import Backbone, Zoo, load_zoo
 from service.timings import Timings
 from tests.conftest import ROOT
-from tests.support.images import encoded
+from tests.support.images import encoded, resize_then_crop
 from tests.support.pipeline import Observations, embedder_on
 
 SAMPLES = ROOT / "service/playground/samples"
@@ -89,6 +89,18 @@ async def test_decoding_at_reduced_scale_keeps_the_embedding(
         for backbone in zoo.backbones:
             one, other = await embeddings(engine, backbone, [reduced, full])
             assert float(one @ other) >= 0.999, backbone.name
+
+
+@pytest.mark.parametrize("size", [(500, 375), (107, 80), (80, 107), (333, 77)])
+async def test_resizing_and_cropping_in_one_pass_keeps_the_embedding(
+    zoo: Zoo, engine: OnnxEngine, size: tuple[int, int]
+) -> None:
+    for picture in sample_pictures():
+        resized = picture.resize(size, Image.Resampling.BICUBIC)
+        for backbone in zoo.backbones:
+            plain = resize_then_crop(resized, backbone.preprocessing.image_size, Image.Resampling.BICUBIC)
+            one, other = await embeddings(engine, backbone, [resized, Image.fromarray(plain)])
+            assert float(one @ other) >= 0.9999, backbone.name
 
 
 async def test_an_embedding_does_not_depend_on_its_batch(zoo: Zoo, engine: OnnxEngine) -> None:

@@ -44,3 +44,11 @@ def png_header_of(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def resize_then_crop(image: Image.Image, size: int, resampling: Image.Resampling) -> np.ndarray:
+    """The reference in two steps: the whole picture is resized, then cut."""
+    short = min(image.size)
+    resized = image.resize((int(size * image.width / short), int(size * image.height / short)), resampling)
+    left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))

@@ -8,21 +8,13 @@ from PIL import Image
 
 from service.model_config import Interpolation, Preprocessing, ResizeMode
 from service.pipeline.preprocess import preprocess
-from tests.support.images import photograph
+from tests.support.images import photograph, resize_then_crop
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 def settings(mode: ResizeMode = "shortest", interpolation: Interpolation = "bicubic", size: int = 64) -> Preprocessing:
     return Preprocessing(size, mode, interpolation, MEAN, STD)
-
-
-def resize_then_crop(image: Image.Image, size: int, resampling: Image.Resampling) -> np.ndarray:
-    """The reference in two steps: the whole picture is resized, then cut."""
-    short = min(image.size)
-    resized = image.resize((int(size * image.width / short), int(size * image.height / short)), resampling)
-    left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (80, 60), (500, 375), (375, 500), (333, 77), (40, 31), (1200, 65)])

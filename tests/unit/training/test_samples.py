@@ -189,5 +189,5 @@ def test_drawings_are_rendered_by_resvg() -> None:
 
 def test_missing_renderer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    with pytest.raises(SampleError, match="pip install resvg-py"):
+    with pytest.raises(SampleError, match="resvg-py, which the extra `training` brings"):
         samples.render_svg("<svg/>", 8)
