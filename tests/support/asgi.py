@@ -55,6 +55,16 @@ class Caller:
         return b"".join(message.get("body", b"") for message in self.sent)
 
 
+class Unread:
+    """A body that nobody may read."""
+
+    def __aiter__(self) -> Unread:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise AssertionError("the body was read")
+
+
 def metric(text: str, name: str, **labels: Any) -> float:
     """One sample of Prometheus' text format; 0 when it is not there."""
     wanted = {f'{key}="{value}"' for key, value in labels.items()}

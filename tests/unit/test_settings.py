@@ -1,0 +1,109 @@
+"""Settings: read once from the environment, refused in one sentence that names the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import ConfigurationError
+from service.settings import Settings, usable_cores
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"QUORUM_{name.upper()}", raising=False)
+
+
+def test_without_an_environment_there_are_defaults() -> None:
+    settings = Settings.from_environment()
+    assert (settings.host, settings.port, settings.engine) == ("127.0.0.1", 8000, "onnx")
+    assert settings.api_keys == ()
+    assert settings.default_deadline_ms <= settings.max_deadline_ms
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Settings.model_fields.items():
+        assert (field.description or "").endswith("."), name
+
+
+def test_every_limit_is_positive_and_every_time_finite_by_default() -> None:
+    settings = Settings.from_environment()
+    for name in Settings.model_fields:
+        if name.startswith("max_") or name.endswith(("_s", "_ms", "_bytes")):
+            assert 0 < getattr(settings, name) < float("inf"), name
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "expected"),
+    [
+        ("QUORUM_PORT", "0", "port", 0),
+        ("QUORUM_MODEL_REPOSITORY", "/models", "model_repository", Path("/models")),
+        ("QUORUM_CACHE_MAX_BYTES", "0", "cache_max_bytes", 0),
+        ("QUORUM_EXECUTION_PROVIDERS", "A, B,", "execution_providers", ("A", "B")),
+        ("quorum_log_level", "debug", "log_level", "debug"),
+    ],
+)
+def test_a_variable_sets_its_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, name: str, expected: object
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert getattr(Settings.from_environment(), name) == expected
+
+
+def test_keys_are_split_at_commas_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUORUM_API_KEYS", "first-key, second-key,")
+    settings = Settings.from_environment()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["first-key", "second-key"]
+    assert "first-key" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("QUORUM_PORT", "many"),
+        ("QUORUM_PORT", "65536"),
+        ("QUORUM_PORT", "-1"),
+        ("QUORUM_ENGINE", "tensorflow"),
+        ("QUORUM_LOG_LEVEL", "loud"),
+        ("QUORUM_MAX_IMAGES", "0"),
+        ("QUORUM_MAX_BODY_BYTES", "32MB"),
+        ("QUORUM_BODY_TIMEOUT_S", "0"),
+        ("QUORUM_BODY_TIMEOUT_S", "nan"),
+        ("QUORUM_CACHE_MAX_BYTES", "-1"),
+        ("QUORUM_CACHE_TTL_S", ""),
+        ("QUORUM_MAX_DEADLINE_MS", "9999"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_environment()
+    assert raised.value.message.startswith(f"{variable}: ")
+    assert value in raised.value.message
+
+
+def test_a_default_deadline_beyond_the_longest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every request that names no deadline would be a 422.
+    monkeypatch.setenv("QUORUM_DEFAULT_DEADLINE_MS", "60001")
+    with pytest.raises(ConfigurationError, match=r"QUORUM_MAX_DEADLINE_MS.*QUORUM_DEFAULT_DEADLINE_MS"):
+        Settings.from_environment()
+
+
+def test_other_variables_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUORUM_NO_SUCH_SETTING", "1")
+    monkeypatch.setenv("PORT", "1")
+    assert Settings.from_environment().port == 8000
+
+
+def test_threads_come_from_the_cores_unless_they_are_set() -> None:
+    assert Settings().session_threads == max(1, usable_cores() // 2)
+    assert Settings().decoder_threads == usable_cores()
+    assert (Settings(intra_op_threads=3).session_threads, Settings(decode_threads=5).decoder_threads) == (3, 5)
+
+
+def test_settings_do_not_change_while_a_process_runs() -> None:
+    settings = Settings()
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(settings, "port", 1)  # noqa: B010  # written as an assignment, the type checker refuses it first
