@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     model_repository: Path = Field(Path("model_repository"), description="Folder of the towers to serve.")
     state_path: Path = Field(Path("var/quorum.sqlite3"), description="SQLite file that holds the label sets.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Comma-separated keys of which callers of /v1 must send one as a bearer token. Empty: open."
+        (), description="Comma-separated keys of which callers of /v1 must send one as a bearer token. Not set: open."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 
@@ -83,7 +83,12 @@ class Settings(BaseSettings):
     @field_validator("api_keys", "execution_providers", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not parts:  # a secret that was not mounted must not open the server in silence
+            raise ValueError("it is set but names nothing; remove the variable or give it a value")
+        return parts
 
     @field_validator("max_deadline_ms")
     @classmethod

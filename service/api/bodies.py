@@ -31,6 +31,7 @@ LIST_FIELDS = frozenset({"labels", "templates", "backbones"})
 MAX_JSON_VALUES = 1_000_000
 """More than any request within the limits holds. A body of 32 MB may hold thirty times as many, and parsing those would
 hold up every other caller for seconds."""
+LINE_BREAKS = str.maketrans("", "", "\r\n")
 IMAGES_PART = "images"
 FIELDS_PART = "request"
 
@@ -67,7 +68,8 @@ def image_from_text(text: str, param: str) -> Item:
     elif head.startswith(("http://", "https://")):
         return InvalidImageError("URLs are not fetched by this server. Send the image's bytes.", param=param)
     try:
-        return Image.of(base64.b64decode(text, validate=True))
+        # Line breaks are what the command `base64` puts in by itself.
+        return Image.of(base64.b64decode(text.translate(LINE_BREAKS), validate=True))
     except (binascii.Error, ValueError):
         return InvalidImageError("This is neither base64 nor a data URI.", param=param)
 

@@ -89,7 +89,7 @@ def raise_if_alone(results: Sequence[Decision | QuorumError]) -> None:
 
 async def _label_set(fields: ClassifyFields, services: Services, deadline: Deadline) -> LabelSet:
     if fields.label_set is not None:
-        return (await find_label_set(fields.label_set, services, deadline)).label_set
+        return (await find_label_set(fields.label_set, services, deadline, param="label_set")).label_set
     return make_label_set(fields.labels or (), fields.templates, services.label_limits)
 
 

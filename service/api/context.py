@@ -103,15 +103,19 @@ class ContextMiddleware:
         except asyncio.CancelledError:
             # The drain ran out of time. The task ends here anyway, so the cancellation need not go further.
             if not status:
-                await error_response(_cut_off(), context.request_id)(scope, receive, send_with_headers)
+                await self._error(_cut_off(), context)(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass  # in the middle of its own body
         except Exception:
             log.exception("unhandled exception", extra={"request_id": context.request_id})
             if not status:
-                await error_response(_internal(), context.request_id)(scope, receive, send_with_headers)
+                await self._error(_internal(), context)(scope, receive, send_with_headers)
         finally:
             self._account(scope, context, status or NOBODY_WAITS)
+
+    def _error(self, error: QuorumError, context: RequestContext) -> ASGIApp:
+        self._metrics.error(error.code)
+        return error_response(error, context.request_id)
 
     def _account(self, scope: Scope, context: RequestContext, status: int) -> None:
         route = getattr(scope.get("route"), "path", UNROUTED)

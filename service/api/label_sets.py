@@ -26,13 +26,11 @@ Name = Annotated[
 ]
 
 
-async def find_label_set(name: str, services: Services, deadline: Deadline) -> StoredLabelSet:
-    """Raises `NotFoundError` with the call that would create it."""
+async def find_label_set(name: str, services: Services, deadline: Deadline, *, param: str) -> StoredLabelSet:
+    """Raises `NotFoundError` with the call that would create it; `param` is where the request names the label set."""
     stored = await deadline.wait_for(services.label_sets.get(name), "reading the label set")
     if stored is None:
-        raise NotFoundError(
-            f'There is no label set "{name}". Create it with PUT /v1/label-sets/{name}.', param="label_set"
-        )
+        raise NotFoundError(f'There is no label set "{name}". Create it with PUT /v1/label-sets/{name}.', param=param)
     return stored
 
 
@@ -52,7 +50,7 @@ async def put_label_set(
 
 @router.get("/{name}")
 async def get_label_set(name: Name, services: ServicesDep, context: ContextDep) -> LabelSetOut:
-    return _shape(await find_label_set(name, services, _deadline(services, context)), services)
+    return _shape(await find_label_set(name, services, _deadline(services, context), param="name"), services)
 
 
 @router.delete("/{name}", status_code=204)

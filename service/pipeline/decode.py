@@ -43,6 +43,7 @@ DECODE_ERRORS: Final = (
     IndexError,
     KeyError,
     OverflowError,
+    AssertionError,  # of a palette image without a palette
     struct.error,
     zlib.error,
 )

@@ -107,3 +107,10 @@ def test_settings_do_not_change_while_a_process_runs() -> None:
     settings = Settings()
     with pytest.raises(ValueError, match="frozen"):
         setattr(settings, "port", 1)  # noqa: B010  # written as an assignment, the type checker refuses it first
+
+
+@pytest.mark.parametrize("value", ["", " ", ",", " , "])
+def test_keys_that_are_set_to_nothing_do_not_open_the_server(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUORUM_API_KEYS", value)
+    with pytest.raises(ConfigurationError, match=r"QUORUM_API_KEYS: .*names nothing"):
+        Settings.from_environment()

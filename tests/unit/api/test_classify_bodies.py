@@ -54,6 +54,14 @@ async def test_a_data_uri_is_read_whatever_type_it_names(
     assert await results_of(await client.post("/v1/classify", json=classify_call(*uris, **FIELDS))) == expected
 
 
+async def test_base64_may_have_the_line_breaks_of_the_command_that_made_it(
+    client: httpx2.AsyncClient, expected: list[dict[str, Any]]
+) -> None:
+    wrapped = [base64.encodebytes(jpeg(seed=seed)).decode() for seed in (1, 2)]
+    assert wrapped[0].count("\n") > 2
+    assert await results_of(await client.post("/v1/classify", json=classify_call(*wrapped, **FIELDS))) == expected
+
+
 async def test_several_files_and_the_fields_as_one_part(
     client: httpx2.AsyncClient, expected: list[dict[str, Any]]
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from service.engines.fake import FakeEngine
 from tests.conftest import MakeApp, Serve
 from tests.support.api import LABELS, checked, classify, classify_call, error_of, probabilities
-from tests.support.images import as_base64, jpeg, png_header_of
+from tests.support.images import as_base64, encoded, jpeg, photograph, png_header_of
 
 NOT_IMAGES: list[tuple[str, bytes | str, int, str]] = [
     ("truncated", jpeg()[:600], 400, "invalid_image"),
@@ -29,6 +29,7 @@ NOT_IMAGES: list[tuple[str, bytes | str, int, str]] = [
     ("huge by its header", png_header_of(50_000, 50_000), 413, "image_too_large"),
     ("a line of pixels", png_header_of(40_000_000, 1), 413, "image_too_large"),
     ("no pixels", png_header_of(0, 0), 400, "invalid_image"),
+    ("no palette", encoded(photograph().convert("P"), "PNG").replace(b"PLTE", b"plTE"), 400, "invalid_image"),
     ("no base64", "!!!!", 400, "invalid_image"),
     ("half a base64", as_base64(jpeg())[:-3], 400, "invalid_image"),
     ("letters outside base64", "абвг", 400, "invalid_image"),
@@ -220,4 +221,4 @@ async def test_json_of_too_many_values_is_not_parsed(client: httpx2.AsyncClient,
 
 async def test_base64_is_refused_whole_and_not_up_to_its_first_error(client: httpx2.AsyncClient) -> None:
     text = base64.b64encode(jpeg()).decode()
-    error_of(await client.post("/v1/classify", json=classify_call(f"{text}\n{text}")), 400, "invalid_image")
+    error_of(await client.post("/v1/classify", json=classify_call(f"{text}!{text}")), 400, "invalid_image")

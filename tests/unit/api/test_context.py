@@ -14,6 +14,7 @@ from service.engines.fake import FakeEngine
 from service.observability.logs import JsonFormatter
 from tests.conftest import MakeApp, Serve
 from tests.support.api import classify_call, error_of
+from tests.support.asgi import metric
 from tests.support.images import as_base64, jpeg
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -83,8 +84,10 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing_and_a_traceback_i
     monkeypatch.setattr(app.state.services.classifier, "classify", broken)
     async with serve(app) as client:
         response = await client.post("/v1/classify", json=classify_call(jpeg()), headers={"x-request-id": "mine"})
+        counted = (await client.get("/metrics")).text
     error_of(response, 500, "internal_error")
     assert "secret" not in response.text
+    assert metric(counted, "quorum_errors_total", code="internal_error") == 1
     (record,) = [record for record in caplog.records if record.exc_info]
     assert "a secret of the implementation" in JsonFormatter().format(record)
     assert vars(record)["request_id"] == "mine"
