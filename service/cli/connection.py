@@ -135,7 +135,7 @@ def _failed(error: ClientError, sentence: str) -> NoReturn:
     if isinstance(error, ApiError):
         if error.status == 401:
             complain("Put the key into QUORUM_CLIENT_API_KEY.")
-        if error.code == "not_found" and error.param == "label_set":
+        if error.code == "not_found" and error.param in ("label_set", "name"):  # in a question, in a path
             complain("`quorum labels list` shows what there is, `quorum labels set` makes one.")
         request = f", request {error.request_id}" if error.request_id else ""
         err.print(f"{error.code}, HTTP {error.status}{request}", style="dim", markup=False)
