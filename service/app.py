@@ -99,7 +99,7 @@ def _compose(settings: Settings, engine: Engine | None) -> tuple[Services, Threa
         engine=engine,
         label_sets=SqliteLabelSets(settings.state_path),
         matrices=matrices,
-        classifier=Classifier(zoo, embedder, matrices),
+        classifier=Classifier(embedder, matrices),
         admission=Admission(settings.max_inflight_requests, metrics.inflight_changed),
         metrics=metrics,
         versions=_versions(),

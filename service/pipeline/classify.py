@@ -17,7 +17,7 @@ from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.labels import LabelSet
 from service.pipeline.logits import backbone_logits, committee_probabilities, cosines, softmax, weighted_cosine
 from service.policies import ExitReason, Policy
-from service.repository import Backbone, Zoo
+from service.repository import Backbone
 from service.timings import Timings
 
 Floats = NDArray[np.float32]
@@ -92,8 +92,7 @@ class Decision:
 
 
 class Classifier:
-    def __init__(self, zoo: Zoo, embedder: Embedder, matrices: LabelMatrices) -> None:
-        self.zoo = zoo
+    def __init__(self, embedder: Embedder, matrices: LabelMatrices) -> None:
         self._embedder = embedder
         self._matrices = matrices
 

@@ -50,9 +50,8 @@ DECODE_ERRORS: Final = (
 
 
 REDUCED_TO_AT_LEAST: Final = 4
-"""In units of the target size. On the bundled zoo an embedding's cosine to the full decode falls to 0.997 for pictures
-reduced to twice the target, to 0.998 at three times, and stays above 0.999, which is promised, at four times
-(`tests/contract/test_bundled_zoo.py`)."""
+"""In units of the target size: what keeps an embedding's cosine to the full decode above 0.999, which is promised
+(figures: `docs/decisions/0003-decode-and-preprocess.md`)."""
 REDUCTIONS: Final = (8, 4, 2)
 
 

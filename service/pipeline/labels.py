@@ -57,8 +57,8 @@ def make_label_set(
 ) -> LabelSet:
     """A checked label set from a request's fields. Raises `InvalidLabelsError`, naming the field and the place.
 
-    Lists are remembered: callers that send their labels with each image send the same ones, and checking and digesting
-    a thousand takes 1.4 ms of the event loop.
+    Lists are remembered: callers that send their labels with each image send the same ones, and checking and
+    digesting a thousand would hold up the event loop each time.
     """
     checked_templates = None if templates is None else tuple(templates)
     if isinstance(labels, Mapping):

@@ -36,14 +36,6 @@ def softmax(logits: Floats) -> Floats:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
-def weighted_logits(weights: Floats, logits: Floats) -> Floats:
-    """`z = (1/|S|) sum_{b in S} a_b z_b`: `float32[..., c]` from weights `[b, ...]` and logits `[b, ..., c]`.
-
-    S is what is passed in: the backbones that answered.
-    """
-    return np.asarray((weights[..., None] * logits).mean(axis=0), dtype=np.float32)
-
-
 def weighted_cosine(weights: Floats, cosine: Floats) -> Floats:
     """Committee cosine `sum_b a_b cos_b / sum_b a_b`: `float32[..., c]` from `[b, ...]` and `[b, ..., c]`."""
     return np.asarray((weights[..., None] * cosine).sum(axis=0) / weights.sum(axis=0)[..., None], dtype=np.float32)

@@ -117,7 +117,7 @@ async def test_it_knows_the_bundled_photographs_of_a_source_that_it_was_trained_
     samples = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))["samples"]
     photographs = [sample for sample in samples if sample["source"] == "grocery_store"]
     matrices = LabelMatrices(embedder, max_bytes=10_000_000)
-    classifier = Classifier(zoo, embedder, matrices)
+    classifier = Classifier(embedder, matrices)
     right = 0
     for sample in photographs:
         label_set = make_label_set(sample["labels"], None, LabelLimits(100, 100, 100))

@@ -17,7 +17,6 @@ from service.pipeline.logits import (
     softmax,
     unit_rows,
     weighted_cosine,
-    weighted_logits,
 )
 
 
@@ -60,12 +59,6 @@ def test_the_mean_policies_differ_as_their_names_say() -> None:
 def test_a_committee_of_one_is_that_one(policy: Callable[[Floats], Floats]) -> None:
     logits = some_logits(backbones=1)
     assert np.allclose(policy(logits), softmax(logits[0]), atol=1e-6)
-
-
-def test_weights_of_one_make_the_logit_mean() -> None:
-    logits = some_logits()
-    weights = np.ones(logits.shape[:2], dtype=np.float32)
-    assert np.allclose(weighted_logits(weights, logits), logits.mean(axis=0), atol=1e-6)
 
 
 def test_the_committee_cosine_is_weighted_and_stays_a_cosine() -> None:
