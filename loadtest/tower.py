@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 MODEL = "ViT-B-32"
-EXPORT = (sys.executable, "-m", "training", "export-openclip", MODEL, "openai", "--random-weights", "--out")
+EXPORT = (sys.executable, "-m", "training", "export", f"{MODEL}:openai", "--random-weights", "--out")
 
 
 class NoTowerError(Exception):

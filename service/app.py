@@ -11,27 +11,35 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import classify, health, huggingface, label_sets, models, playground
+from service.api import classify, fitting, health, huggingface, jobs, label_sets, models, playground
 from service.api.admission import Admission
-from service.api.body_limits import BodyLimitMiddleware
+from service.api.body_limits import BodyLimit, BodyLimitMiddleware
 from service.api.context import ContextMiddleware
 from service.api.errors import install_error_handlers
 from service.api.openapi import install_openapi
 from service.api.schemas import ErrorEnvelope
 from service.api.services import Services
+from service.blas import one_blas_thread
 from service.engines.base import Engine
 from service.engines.fake import FakeEngine
 from service.errors import ConfigurationError
+from service.jobs.execution import JobLimits
+from service.jobs.runner import JobRunner
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.decode import ImageLimits
 from service.pipeline.embed import Embedder
+from service.pipeline.evidence import Gatherer
+from service.pipeline.fitted import FittedArtefacts
 from service.pipeline.label_matrices import LabelMatrices
+from service.pipeline.planner import Planner
+from service.pipeline.shadow_checks import ShadowChecks, ShadowLimits
 from service.pipeline.tokenize import TextTokenizer
 from service.repository import Zoo, load_zoo
 from service.settings import Settings
+from service.stores.base import Retention, State
 from service.stores.memory import MemoryEmbeddingCache
-from service.stores.sqlite import SqliteLabelSets
+from service.stores.sqlite import SqliteState
 
 DISTRIBUTION = "quorum-serve"
 
@@ -42,18 +50,24 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     Raises `StartupError` before anything listens when the repository or a setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    services, executor = _compose(settings, engine)
+    state = _state(settings)
+    services, executor = _compose(settings, engine, state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             # What is started first is closed last; what fails to start closes what was started before it.
+            closing.enter_context(one_blas_thread())
             closing.callback(executor.shutdown, cancel_futures=True)
-            closing.push_async_callback(services.label_sets.close)
-            await services.label_sets.start()
+            closing.push_async_callback(state.close)
+            await state.start()
             closing.push_async_callback(services.engine.close)
             await services.engine.start()
             closing.push_async_callback(services.matrices.close)
+            await services.runner.start()
+            closing.push_async_callback(services.runner.close)
+            await services.shadow.start()
+            closing.push_async_callback(services.shadow.close)
             services.ready = True
             yield
             services.admission.draining = True
@@ -68,17 +82,21 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         responses={"4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     )
     app.state.services = services
-    for module in (classify, huggingface, label_sets, models, health, playground):
+    for module in (classify, huggingface, label_sets, fitting, jobs, models, health, playground):
         app.include_router(module.router)
     app.mount("/playground", playground.PlaygroundFiles(directory=playground.FOLDER), name="playground")
     install_error_handlers(app)
     install_openapi(app)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    app.add_middleware(
+        BodyLimitMiddleware,
+        limit=BodyLimit(settings.max_body_bytes, settings.body_timeout_s),
+        special=[(fitting.PATHS, BodyLimit(settings.max_job_body_bytes, settings.job_body_timeout_s))],
+    )
     app.add_middleware(ContextMiddleware, metrics=services.metrics)
     return app
 
 
-def _compose(settings: Settings, engine: Engine | None) -> tuple[Services, ThreadPoolExecutor]:
+def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[Services, ThreadPoolExecutor]:
     zoo = load_zoo(settings.model_repository)
     metrics = Metrics()
     executor = ThreadPoolExecutor(settings.decoder_threads, thread_name_prefix="decode")
@@ -93,18 +111,39 @@ def _compose(settings: Settings, engine: Engine | None) -> tuple[Services, Threa
         observer=metrics,
     )
     matrices = LabelMatrices(embedder, max_bytes=settings.label_cache_max_bytes)
+    fitted = FittedArtefacts(state.artefacts, zoo)
+    admission = Admission(settings.max_inflight_requests, metrics.inflight_changed)
+    shadow_limits = ShadowLimits(settings.shadow_rate, settings.shadow_gflops_per_s)
+    shadow = ShadowChecks(embedder, matrices, shadow_limits, lambda: admission.has_room, metrics.cascades)
+    metrics.cascades.watch(shadow.worst)
     services = Services(
         settings=settings,
         zoo=zoo,
         engine=engine,
-        label_sets=SqliteLabelSets(settings.state_path),
+        label_sets=state.label_sets,
+        artefacts=state.artefacts,
+        jobs=state.jobs,
+        runner=JobRunner(state.jobs, _job_limits(settings), metrics),
         matrices=matrices,
+        fitted=fitted,
+        gatherer=Gatherer(embedder, matrices, zoo.backbones),
+        planner=Planner(zoo, fitted),
         classifier=Classifier(embedder, matrices),
-        admission=Admission(settings.max_inflight_requests, metrics.inflight_changed),
+        shadow=shadow,
+        admission=admission,
         metrics=metrics,
         versions=_versions(),
     )
     return services, executor
+
+
+def _state(settings: Settings) -> State:
+    retention = Retention(settings.max_earlier_versions, settings.job_ttl_s, settings.max_finished_jobs)
+    return SqliteState(settings.state_path, retention)
+
+
+def _job_limits(settings: Settings) -> JobLimits:
+    return JobLimits(settings.max_queued_jobs, settings.job_timeout_s, settings.drain_timeout_s)
 
 
 def _engine(settings: Settings, zoo: Zoo, metrics: Metrics) -> Engine:

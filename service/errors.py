@@ -4,6 +4,7 @@
     ├── RequestError                   the caller can mend it
     │   ├── InvalidRequestError        422  invalid_request
     │   │   ├── InvalidLabelsError     422  invalid_labels
+    │   │   ├── InvalidExamplesError   422  invalid_examples
     │   │   └── UnknownBackboneError   422  unknown_backbone
     │   ├── MalformedBodyError         400  malformed_body
     │   ├── InvalidImageError          400  invalid_image
@@ -12,15 +13,21 @@
     │   ├── MethodNotAllowedError      405  method_not_allowed
     │   ├── BodyTimeoutError           408  body_timeout
     │   ├── ConflictError              409  conflict
+    │   │   ├── LabelSetChangedError   409  label_set_changed
+    │   │   └── JobCancelledError      409  job_cancelled
+    │   │       └── JobSupersededError 409  job_superseded
     │   ├── PayloadTooLargeError       413  payload_too_large
     │   │   └── ImageTooLargeError     413  image_too_large
     │   ├── UnsupportedMediaTypeError  415  unsupported_media_type
     │   └── TooManyRequestsError       429  overloaded            (+ Retry-After)
+    │       └── TooManyJobsError       429  too_many_jobs         (+ Retry-After)
     ├── ServiceError                   the caller cannot mend it
     │   ├── InternalError              500  internal_error
     │   ├── BackboneFailedError        502  backbone_failed       (+ Retry-After)
     │   ├── UnavailableError           503  unavailable           (+ Retry-After)
+    │   │   └── JobInterruptedError    503  job_interrupted
     │   └── DeadlineExceededError      504  deadline_exceeded
+    │       └── JobTimeoutError        504  job_timeout
     └── StartupError                   the process cannot start; never reaches a caller
         ├── RepositoryError            the model repository is broken
         └── ConfigurationError         a setting is wrong
@@ -66,6 +73,12 @@ class InvalidLabelsError(InvalidRequestError):
     code = "invalid_labels"
 
 
+class InvalidExamplesError(InvalidRequestError):
+    """Labelled examples that no controller can be fitted on."""
+
+    code = "invalid_examples"
+
+
 class UnknownBackboneError(InvalidRequestError):
     code = "unknown_backbone"
 
@@ -104,6 +117,20 @@ class ConflictError(RequestError):
     code = "conflict"
 
 
+class LabelSetChangedError(ConflictError):
+    """What was made, or was about to be, belongs to contents that the label set no longer has."""
+
+    code = "label_set_changed"
+
+
+class JobCancelledError(ConflictError):
+    code = "job_cancelled"
+
+
+class JobSupersededError(JobCancelledError):
+    code = "job_superseded"
+
+
 class PayloadTooLargeError(RequestError):
     status = 413
     code = "payload_too_large"
@@ -124,6 +151,10 @@ class TooManyRequestsError(RequestError):
     type = "rate_limit_error"
 
 
+class TooManyJobsError(TooManyRequestsError):
+    code = "too_many_jobs"
+
+
 class ServiceError(QuorumError):
     """Something on our side of the API."""
 
@@ -142,10 +173,20 @@ class UnavailableError(ServiceError):
     code = "unavailable"
 
 
+class JobInterruptedError(UnavailableError):
+    """The process that ran a job is gone, and its images with it: they are never stored."""
+
+    code = "job_interrupted"
+
+
 class DeadlineExceededError(ServiceError):
     status = 504
     code = "deadline_exceeded"
     type = "timeout_error"
+
+
+class JobTimeoutError(DeadlineExceededError):
+    code = "job_timeout"
 
 
 class StartupError(QuorumError):

@@ -1,10 +1,13 @@
-"""How a request is answered, and why its answer ended where it did: words that callers see, so they are stable."""
+"""Words that callers see, so they are stable: how a request is answered, why its answer ended, what jobs make."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-Policy = Literal["single", "mean", "mean_logit"]
-ExitReason = Literal["last_stage", "deadline", "degraded"]
+Policy = Literal["cascade", "nlc", "mean", "mean_logit", "single"]
+ExitReason = Literal["confident", "last_stage", "deadline", "budget", "degraded"]
+ArtefactKind = Literal["controller", "cascade"]
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
-DEFAULT_POLICY: Final[Policy] = "mean"
+FALLBACK_POLICY: Final[Policy] = "mean"
+"""For a label set that nothing was fitted for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,7 @@ class Zoo:
         parts = [part for backbone in self.backbones for part in (backbone.image.digest, backbone.text.digest)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def select(self, names: list[str] | None) -> tuple[Backbone, ...]:
+    def select(self, names: Sequence[str] | None) -> tuple[Backbone, ...]:
         """The named backbones in the zoo's own order, all for None. Raises `UnknownBackboneError`."""
         if names is None:
             return self.backbones

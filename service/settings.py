@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     model_repository: Path = Field(Path("model_repository"), description="Folder of the towers to serve.")
-    state_path: Path = Field(Path("var/quorum.sqlite3"), description="SQLite file that holds the label sets.")
+    state_path: Path = Field(
+        Path("var/quorum.sqlite3"), description="SQLite file that holds label sets, controllers, cascades and jobs."
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Comma-separated keys of which callers of /v1 must send one as a bearer token. Not set: open."
     )
@@ -60,6 +62,30 @@ class Settings(BaseSettings):
     max_inflight_requests: PositiveInt = Field(128, description="Requests worked on at once; one more is a 429.")
     body_timeout_s: PositiveFloat = Field(20.0, description="How long a caller may take to send a body.")
     drain_timeout_s: PositiveFloat = Field(25.0, description="How long requests in flight may finish on shutdown.")
+
+    max_job_images: PositiveInt = Field(20_000, description="Most images of one fit or calibration.")
+    max_job_body_bytes: PositiveInt = Field(256 * MIB, description="Largest body of a fit or calibration request.")
+    job_body_timeout_s: PositiveFloat = Field(120.0, description="How long a caller may take to send such a body.")
+    max_queued_jobs: PositiveInt = Field(
+        8, description="Jobs that wait to be run, with their images in memory; one more is a 429."
+    )
+    job_timeout_s: PositiveFloat = Field(600.0, description="How long a job may run before it is stopped.")
+    job_ttl_s: PositiveFloat = Field(604_800.0, description="How long a finished job can be asked about.")
+    max_finished_jobs: PositiveInt = Field(1_000, description="Most finished jobs that are kept; the oldest leave.")
+    max_earlier_versions: PositiveInt = Field(
+        5, description="Versions of a controller or cascade that are kept beside the newest, those that served last."
+    )
+
+    shadow_rate: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of images sent to cascades that are checked against the full committee, after they were "
+        "answered; 0 switches the checks off.",
+    )
+    shadow_gflops_per_s: PositiveFloat = Field(
+        10.0, description="Budget of these checks; what goes beyond it is left out and counted."
+    )
 
     cache_max_bytes: int = Field(256 * MIB, ge=0, description="Size of the embedding cache; 0 switches it off.")
     cache_ttl_s: PositiveFloat = Field(3_600.0, description="How long an embedding is kept.")

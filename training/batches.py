@@ -28,6 +28,11 @@ class Batch:
     text_index: Tensor
     targets: Tensor
 
+    def part(self, share: slice) -> "Batch":
+        """One process's share of the images with the texts that belong to them; the targets stay those of all."""
+        used, text_index = torch.unique(self.text_index[share], return_inverse=True)
+        return Batch(self.images[share], self.input_ids[used], text_index, self.targets)
+
 
 def epoch_order(sources: Sequence[str], weights: dict[str, float], seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Indices of one epoch, shuffled: every source's images `weight` times (1 where none is given).
@@ -52,9 +57,15 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def make_batch(
-    samples: Samples, index: npt.NDArray[np.int64], tokenizer: Tokenizer, config: RunConfig, step: int
+    samples: Samples,
+    index: npt.NDArray[np.int64],
+    tokenizer: Tokenizer,
+    config: RunConfig,
+    step: int,
+    side: int | None = None,
 ) -> Batch:
-    """The batch of one step: augmented images, one caption drawn for each, repeated texts encoded once."""
+    """The batch of one step: augmented images (of `side` pixels, where that is given), one caption drawn for each,
+    repeated texts encoded once."""
     rng = np.random.default_rng((config.seed, step, 1))
     pairs = [
         draw_caption(samples.captions[i], samples.labels[i], rng, config.data.template_share) for i in index.tolist()
@@ -63,7 +74,7 @@ def make_batch(
     groups = [caption_group(text, samples.labels[i]) for text, i in zip(pairs, index.tolist(), strict=True)]
     pixels = torch.from_numpy(samples.images[index])
     return Batch(
-        images=augment(pixels, config.augmentation, step_generator(config.seed, step)),
+        images=augment(pixels, config.augmentation, step_generator(config.seed, step), side),
         input_ids=torch.from_numpy(encode(tokenizer, list(texts))),
         text_index=torch.tensor([texts[text] for text in pairs]),
         targets=soft_targets(groups),

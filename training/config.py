@@ -31,7 +31,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Length and rates of a run; the rate rises for `warmup_steps`, then falls by a cosine to zero."""
+    """Length and rates of a run; the rate rises for `warmup_steps`, then falls by a cosine to zero.
+
+    `small_side`: pixels to which images are reduced for the first `small_share` of the steps (0: never). Convolutional
+    towers learn most of what they will know there, at half the cost.
+    """
 
     epochs: int
     peak_lr: float
@@ -44,10 +48,31 @@ class ScheduleConfig:
     max_logit_scale: float = 60.0
     checkpoint_steps: int = 200
     bf16: bool = True
+    small_side: int = 0
+    small_share: float = 0.6
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.peak_lr <= 0 or not 0 <= self.ema_decay < 1:
             raise ConfigError("schedule: epochs >= 1, batch_size >= 2, peak_lr > 0 and 0 <= ema_decay < 1 are needed")
+        if self.small_side < 0 or not 0 <= self.small_share <= 1:
+            raise ConfigError("schedule: small_side >= 0 and 0 <= small_share <= 1 are needed")
+
+    def image_side(self, step: int, total_steps: int) -> int | None:
+        """Side to which the images of `step` are reduced, in pixels; None: as they are."""
+        return self.small_side if self.small_side and step < self.small_share * total_steps else None
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Where the text tower starts: `init` names the folder of a run of `python -m training distil` (empty: at random),
+    whose tokenizer is taken with it. Its rates are `lr_factor` times those of the image tower."""
+
+    init: str = ""
+    lr_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.lr_factor < 0:
+            raise ConfigError("text.lr_factor must not be negative")
 
 
 @dataclass(frozen=True)
@@ -60,6 +85,7 @@ class RunConfig:
     seed: int
     data: DataConfig
     schedule: ScheduleConfig
+    text: TextConfig = field(default_factory=TextConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -80,7 +106,7 @@ def _build(kind: type[T], table: dict[str, Any], where: str) -> T:
 
 def parse_config(table: dict[str, Any], where: str) -> RunConfig:
     """A run from a TOML table. Raises `ConfigError` for unknown or missing keys and for values out of range."""
-    parts = {"data": DataConfig, "schedule": ScheduleConfig, "augmentation": Augmentation}
+    parts = {"data": DataConfig, "schedule": ScheduleConfig, "text": TextConfig, "augmentation": Augmentation}
     values = dict(table)
     for key, kind in parts.items():
         if key in values:

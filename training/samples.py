@@ -5,7 +5,7 @@ comes from and under which licence. This script makes the pictures and `ATTRIBUT
 
     python -m training.samples --data DATA --emoji NOTO --clip-art OPENCLIPART
 
-DATA holds Parquet files (see `training.data.parquet`), NOTO is the unpacked npm package `@iconify-json/noto`,
+DATA holds Parquet files (see `training.data.sources`), NOTO is the unpacked npm package `@iconify-json/noto`,
 OPENCLIPART the folder `svg` of Debian's package `openclipart-svg`. Each of the three may be left out: its samples stay
 as they are. Photographs are copied byte for byte, and from test rows only: no tower has been trained on them.
 """
@@ -24,7 +24,7 @@ import typer
 from PIL import Image
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from training.data.parquet import read_rows
+from training.data.sources import read_rows
 
 SAMPLES_DIR = Path(__file__).resolve().parents[1] / "service" / "playground" / "samples"
 DRAWING_SIZE_PX = 256

@@ -1,11 +1,7 @@
 """Training one backbone from scratch: one loop that reads from top to bottom."""
 
-import json
 import math
-import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,34 +9,20 @@ from open_clip.model import CLIP
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import tqdm
 
 from training.batches import Batch, epoch_order, make_batch
-from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, save_tensors
-from training.config import RunConfig, ScheduleConfig
-from training.curve import format_row, plot_curve, start_curve
+from training.checkpoint import CheckpointError, load_checkpoint
+from training.config import RunConfig, ScheduleConfig, TextConfig, parse_config
 from training.data.captions import all_texts
 from training.data.samples import Samples
+from training.distributed import World, share_batch_statistics
+from training.journal import CHECKPOINT, Journal, RunState
 from training.losses import contrastive_loss
+from training.models.text import TEXT_TOWER, TOKENIZER, encode_texts, is_text, load_text_tower
 from training.models.tokenizer import train_tokenizer
 from training.models.towers import build_model, preprocessing
 
-CHECKPOINT = "checkpoint.safetensors"
-FINAL = "final.safetensors"
-TOKENIZER = "tokenizer.json"
-CURVE = "curve.csv"
-PLOT = "curve.png"
-
-
-@dataclass
-class RunState:
-    """What changes while a run goes on: weights, their moving average, the optimiser, steps done, seconds taken."""
-
-    model: CLIP
-    average: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0
+ALONE = World()
 
 
 def learning_rate(step: int, total_steps: int, schedule: ScheduleConfig) -> float:
@@ -52,14 +34,19 @@ def learning_rate(step: int, total_steps: int, schedule: ScheduleConfig) -> floa
     return schedule.peak_lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.AdamW:
-    """AdamW; weights of matrices and kernels decay, gains, biases, embeddings and the logit scale do not."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+def make_optimizer(model: nn.Module, schedule: ScheduleConfig, text_lr_factor: float = 1.0) -> torch.optim.AdamW:
+    """AdamW; weights of matrices and kernels decay, gains, biases, embeddings and the logit scale do not.
+
+    Each group carries its `lr_factor`: the text tower's is `text_lr_factor`, everybody else's 1.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        (free if parameter.ndim < 2 or "embedding" in name else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=schedule.peak_lr, betas=schedule.betas, fused=True)
+        decay = 0.0 if parameter.ndim < 2 or "embedding" in name else schedule.weight_decay
+        groups.setdefault((decay, text_lr_factor if is_text(name) else 1.0), []).append(parameter)
+    tables = [
+        {"params": params, "weight_decay": decay, "lr_factor": factor} for (decay, factor), params in groups.items()
+    ]
+    return torch.optim.AdamW(tables, lr=schedule.peak_lr, betas=schedule.betas, fused=True)
 
 
 @torch.no_grad()
@@ -76,23 +63,28 @@ def update_average(average: dict[str, Tensor], model: nn.Module, step: int, deca
             average[name].copy_(value)
 
 
-def batch_loss(model: CLIP, batch: Batch, *, bf16: bool) -> Tensor:
-    """Loss of one batch, a scalar. The towers run under bf16 autocast if asked for, the loss in float32."""
+def batch_loss(model: CLIP, batch: Batch, *, bf16: bool, world: World = ALONE) -> Tensor:
+    """Loss of one batch, a scalar. The towers run under bf16 autocast if asked for, the loss in float32.
+
+    `batch` holds this process's share of the images and texts; the loss is that of the whole batch.
+    """
     mean, std = preprocessing()
     images = ((batch.images - mean) / std).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        image, text = model.encode_image(images), model.encode_text(batch.input_ids)
+        image, text = model.encode_image(images), encode_texts(model, batch.input_ids)
     image, text = (nn.functional.normalize(embedding.float(), dim=-1) for embedding in (image, text))
-    return contrastive_loss(image, text[batch.text_index], model.logit_scale.exp(), batch.targets)
+    pairs = world.gather(image), world.gather(text[batch.text_index])
+    return contrastive_loss(*pairs, model.logit_scale.exp(), batch.targets)
 
 
-def optimise(state: RunState, batch: Batch, lr: float, schedule: ScheduleConfig) -> float:
+def optimise(state: RunState, batch: Batch, lr: float, schedule: ScheduleConfig, world: World = ALONE) -> float:
     """One step of the optimiser and of the average; returns the loss before the step."""
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    loss = batch_loss(state.model, batch, bf16=schedule.bf16)
+        group["lr"] = lr * group["lr_factor"]
+    loss = batch_loss(state.model, batch, bf16=schedule.bf16, world=world)
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    world.average_gradients(state.model)
     nn.utils.clip_grad_norm_(state.model.parameters(), schedule.grad_norm)
     state.optimizer.step()
     with torch.no_grad():
@@ -101,8 +93,10 @@ def optimise(state: RunState, batch: Batch, lr: float, schedule: ScheduleConfig)
     return loss.item()
 
 
-def run_tokenizer(samples: Samples, context_length: int, vocab_size: int) -> Tokenizer:
-    """The tokenizer of a run, trained on every text the run may show."""
+def run_tokenizer(samples: Samples, context_length: int, vocab_size: int, text: TextConfig) -> Tokenizer:
+    """The tokenizer of a run: that of the text tower it starts from, or one trained on every text the run may show."""
+    if text.init:
+        return Tokenizer.from_file(str(Path(text.init) / TOKENIZER))
     pairs = zip(samples.captions, samples.labels, strict=True)
     texts = (text for captions, label in pairs for text in all_texts(captions, label))
     return train_tokenizer(texts, vocab_size=vocab_size, context_length=context_length)
@@ -112,69 +106,66 @@ def start(config: RunConfig, checkpoint: Path) -> RunState:
     """A fresh state, or the one in `checkpoint`. Raises `CheckpointError` if that belongs to another configuration."""
     torch.manual_seed(config.seed)
     model = build_model(config.model).to(memory_format=torch.channels_last).train()
+    if config.text.init:
+        load_text_tower(model, Path(config.text.init) / TEXT_TOWER)
     average = {name: value.clone() for name, value in model.state_dict().items()}
-    state = RunState(model, average, make_optimizer(model, config.schedule))
+    state = RunState(model, average, make_optimizer(model, config.schedule, config.text.lr_factor))
     if checkpoint.exists():
         metadata = load_checkpoint(checkpoint, model, average, state.optimizer)
-        if metadata["config"] != json.loads(json.dumps(asdict(config))):
+        # Parsed, so that a checkpoint from before a key existed goes on with that key's default.
+        if parse_config(metadata["config"], str(checkpoint)) != config:
             raise CheckpointError(f"{checkpoint}: belongs to another configuration; remove it or choose another --out")
         state.step, state.seconds = int(metadata["step"]), float(metadata["seconds"])
     return state
 
 
-def describe(config: RunConfig, state: RunState, samples: Samples) -> dict[str, Any]:
-    """Metadata of a run's files: the configuration, steps done, seconds taken and the number of images."""
-    return {"config": asdict(config), "step": state.step, "seconds": round(state.seconds, 1), "images": len(samples)}
-
-
 def train(
-    config: RunConfig, samples: Samples, run_dir: Path, *, progress: bool = True, stop_at: int | None = None
+    config: RunConfig,
+    samples: Samples,
+    run_dir: Path,
+    *,
+    progress: bool = True,
+    stop_at: int | None = None,
+    world: World = ALONE,
 ) -> RunState:
     """Train `config` on `samples` (its `tower-train` split), going on from a checkpoint in `run_dir` if there is one.
 
     Leaves the checkpoint, the tokenizer, the curve and, at the end, `final.safetensors` (the weight average) there.
     `stop_at` leaves after that step, as a kill after a checkpoint would. Equal configuration, samples, machine and
-    thread count give an equal curve, however often the run was interrupted.
+    thread count give an equal curve, however often the run was interrupted. The processes of a `world` share every
+    batch, and the first of them writes.
 
     Raises `CheckpointError` if `run_dir` holds another configuration's run, `FloatingPointError` if the loss is lost.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     state = start(config, run_dir / CHECKPOINT)
-    tokenizer = run_tokenizer(samples, state.model.context_length, state.model.vocab_size)
-    tokenizer.save(str(run_dir / TOKENIZER), pretty=False)
-    start_curve(run_dir / CURVE, before_step=state.step)
-
+    share_batch_statistics(state.model, world)
+    tokenizer = run_tokenizer(samples, state.model.context_length, state.model.vocab_size, config.text)
     schedule, weights = config.schedule, config.data.source_weights
     per_epoch = max(1, len(epoch_order(samples.sources, weights, config.seed, 0)) // schedule.batch_size)
     total = per_epoch * schedule.epochs
-    began, order, order_epoch = time.monotonic() - state.seconds, np.empty(0, np.int64), -1
-    bar = tqdm(total=total, initial=state.step, desc=config.name, unit="step", disable=not progress, mininterval=5)
+    order, order_epoch = np.empty(0, np.int64), -1
+    journal = Journal(config, run_dir, state, total, progress=progress, world=world)
     # The fused attention kernels' backward pass is two to three times slower than plain matrix products at this size.
-    with bar, (run_dir / CURVE).open("a", encoding="utf-8", buffering=1) as curve, sdpa_kernel(SDPBackend.MATH):
+    with journal, sdpa_kernel(SDPBackend.MATH):
+        journal.keep_tokenizer(tokenizer)
         while state.step < total:
             epoch, position = divmod(state.step, per_epoch)
             if epoch != order_epoch:
                 order, order_epoch = epoch_order(samples.sources, weights, config.seed, epoch), epoch
             chosen = order[position * schedule.batch_size :][: schedule.batch_size]
-            batch = make_batch(samples, chosen, tokenizer, config, state.step)
+            side = schedule.image_side(state.step, total)
+            batch = make_batch(samples, chosen, tokenizer, config, state.step, side)
             # What the towers draw themselves (dropped patches) must not depend on earlier steps either.
             torch.manual_seed(config.seed + state.step)
             lr = learning_rate(state.step, total, schedule)
-            loss = optimise(state, batch, lr, schedule)
+            loss = optimise(state, batch.part(world.part(len(chosen))), lr, schedule, world)
             if not math.isfinite(loss):
                 raise FloatingPointError(f"{config.name}: the loss is {loss} at step {state.step}")
-
-            state.seconds = time.monotonic() - began
-            curve.write(format_row(state.step, loss, lr, state.model.logit_scale.exp().item(), state.seconds))
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
+            journal.record(loss, lr)
             state.step += 1
             if state.step % schedule.checkpoint_steps == 0 or state.step in (total, stop_at):
-                metadata = describe(config, state, samples)
-                save_checkpoint(run_dir / CHECKPOINT, state.model, state.average, state.optimizer, metadata)
+                journal.keep_checkpoint(len(samples))
             if state.step == stop_at:
                 return state
-    averages = {f"average.{name}": value for name, value in state.average.items()}
-    save_tensors(run_dir / FINAL, averages, describe(config, state, samples))
-    plot_curve(run_dir / CURVE, run_dir / PLOT, config.name)
+        journal.finish(len(samples))
     return state

@@ -12,6 +12,9 @@ from service.errors import TooManyRequestsError, UnavailableError
 SMOOTHING: Final = 0.1
 """Share of the newest request in the moving average of how long a permit is held."""
 
+BUSY_SHARE: Final = 0.5
+"""Of the permits. With more of them held, nothing is done beside requests."""
+
 
 class Admission:
     """Counts requests in flight; used from the event loop alone."""
@@ -22,6 +25,11 @@ class Admission:
         self._inflight = 0
         self._held_s = 0.0
         self.draining = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether requests leave room for work that nobody waits for."""
+        return not self.draining and self._inflight <= max(1, int(BUSY_SHARE * self._max_inflight))
 
     @contextmanager
     def permit(self) -> Iterator[None]:

@@ -7,18 +7,18 @@ import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
-from starlette.datastructures import FormData, QueryParams, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import QueryParams
 
 from service.api.errors import invalid_request
+from service.api.forms import FormRules, TooManyFilesError, read_form
 from service.api.schemas import ClassifyFields, ClassifyRequest
 from service.errors import (
     InvalidImageError,
     InvalidRequestError,
-    MalformedBodyError,
     PayloadTooLargeError,
     QuorumError,
     UnsupportedMediaTypeError,
@@ -33,9 +33,9 @@ MAX_JSON_VALUES = 1_000_000
 hold up every other caller for seconds."""
 LINE_BREAKS = str.maketrans("", "", "\r\n")
 IMAGES_PART = "images"
-FIELDS_PART = "request"
 
 Item = Image | QuorumError
+Fields = TypeVar("Fields", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,78 +82,30 @@ def check_json_size(body: bytes) -> bytes:
 
 
 def _from_json(body: bytes, settings: Settings) -> ClassifyCall:
-    check_json_size(body)
-    with _pydantic_errors_in_our_words():
-        parsed = ClassifyRequest.model_validate_json(body)
+    parsed = parse_fields(ClassifyRequest, body)
     _check_image_count(len(parsed.images), settings)
     images = tuple(image_from_text(image.data, f"images[{index}]") for index, image in enumerate(parsed.images))
     return ClassifyCall(images, parsed)
 
 
 async def _from_multipart(request: Request, settings: Settings) -> ClassifyCall:
-    parser = _InMemoryParser(
-        request.headers,
-        request.stream(),
-        max_files=settings.max_images + 1,
-        max_fields=1,
-        max_part_size=settings.max_body_bytes,
+    rules = FormRules(
+        f'"{IMAGES_PART}"', IMAGES_PART.__eq__, max_files=settings.max_images + 1, max_bytes=settings.max_body_bytes
     )
-    parser.spool_max_size = settings.max_body_bytes
     try:
-        form = await parser.parse()
-    except (MultiPartException, UnicodeError) as error:  # the latter by a charset of the caller's choice
-        if str(getattr(error, "message", "")).startswith("Too many files"):
-            _check_image_count(settings.max_images + 1, settings)
-        raise MalformedBodyError(
-            f'The multipart body cannot be read. Send files named "{IMAGES_PART}" and one JSON part "{FIELDS_PART}".'
-        ) from error
-    try:
-        return await _from_form(form, settings)
-    finally:
-        await form.close()
+        form = await read_form(request, rules)
+    except TooManyFilesError:
+        raise too_many_images(settings.max_images) from None
+    _check_image_count(len(form.files), settings)
+    fields = parse_fields(ClassifyFields, form.fields)
+    return ClassifyCall(tuple(Image.of(data) for _, data in form.files), fields)
 
 
-async def _from_form(form: FormData, settings: Settings) -> ClassifyCall:
-    for name in form:
-        if name not in (IMAGES_PART, FIELDS_PART):
-            raise InvalidRequestError(
-                f'Unknown part "{name}". Files are named "{IMAGES_PART}", everything else goes into one JSON part '
-                f'named "{FIELDS_PART}".',
-                param=name,
-            )
-    parts = form.getlist(IMAGES_PART)
-    files = [part for part in parts if isinstance(part, UploadFile)]
-    if len(files) < len(parts):
-        raise InvalidRequestError(f'A part "{IMAGES_PART}" has no filename. Send images as files.', param=IMAGES_PART)
-    _check_image_count(len(files), settings)
-    fields, *others = form.getlist(FIELDS_PART) or ["{}"]
-    if others:
-        raise InvalidRequestError(f'There are several parts "{FIELDS_PART}". Send one.', param=FIELDS_PART)
-    content = await fields.read() if isinstance(fields, UploadFile) else fields.encode(errors="surrogatepass")
+def parse_fields(kind: type[Fields], content: bytes) -> Fields:
+    """A JSON body or part. Raises a `RequestError` in our words for one that is too large or not of this `kind`."""
     check_json_size(content)
     with _pydantic_errors_in_our_words():
-        parsed = ClassifyFields.model_validate_json(content)
-    return ClassifyCall(tuple([Image.of(await file.read()) for file in files]), parsed)
-
-
-class _InMemoryParser(MultiPartParser):
-    """Starlette moves files beyond `spool_max_size` to disk. Images are never stored, so nothing may go there.
-
-    It also takes a body without its last boundary for a whole one, and forgets the part that was cut off.
-    """
-
-    _complete = False
-
-    def on_end(self) -> None:
-        self._complete = True
-
-    async def parse(self) -> FormData:
-        form = await super().parse()
-        if not self._complete:
-            for file in self._files_to_close_on_error:
-                file.close()
-            raise MultiPartException("The last boundary is missing.")
-        return form
+        return kind.model_validate_json(content)
 
 
 def _from_query(query: QueryParams) -> ClassifyFields:
@@ -174,7 +126,10 @@ def _check_image_count(count: int, settings: Settings) -> None:
     if count == 0:
         raise InvalidRequestError("No images. Send at least one.", param="images")
     if count > settings.max_images:
-        raise PayloadTooLargeError(
-            f"More than {settings.max_images} images in one request, which is the limit. Send several requests.",
-            param="images",
-        )
+        raise too_many_images(settings.max_images)
+
+
+def too_many_images(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"More than {limit} images in one request, which is the limit. Send several requests.", param="images"
+    )

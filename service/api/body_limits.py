@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,13 +14,20 @@ from service.deadline import Deadline
 from service.errors import BodyTimeoutError, PayloadTooLargeError, QuorumError
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    max_bytes: int
+    timeout_s: float
+
+
 class BodyLimitMiddleware:
     """Raises out of `receive`, so whoever reads the body stops there; nothing is buffered here."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, limit: BodyLimit, special: Sequence[tuple[re.Pattern[str], BodyLimit]]) -> None:
+        """`special` limits are for calls whose whole path matches, `limit` is for all others."""
         self._app = app
-        self._max_bytes = max_bytes
-        self._timeout_s = timeout_s
+        self._limit = limit
+        self._special = special
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -26,31 +36,35 @@ class BodyLimitMiddleware:
         declared = Headers(scope=scope).get("content-length", "")
         # isdecimal, since isdigit holds for "²"; cut, since int() refuses thousands of digits. What arrives is counted.
         declared_bytes = int(declared[:20]) if declared.isdecimal() else 0
-        deadline = Deadline.after(self._timeout_s)
+        matching = (limit for pattern, limit in self._special if pattern.fullmatch(scope["path"]))
+        limit = next(matching, self._limit)
+        deadline = Deadline.after(limit.timeout_s)
         received_bytes, complete = 0, False
 
         async def bounded() -> Message:
             nonlocal received_bytes, complete
             if complete:  # what follows is the wait for a disconnect, which may take as long as the answer does
                 return await receive()
-            if declared_bytes > self._max_bytes:
-                raise self._too_large()
+            if declared_bytes > limit.max_bytes:
+                raise _too_large(limit)
             try:
                 message = await asyncio.wait_for(receive(), deadline.remaining_s)
             except TimeoutError as error:
-                raise self._too_slow() from error
+                raise _too_slow(limit) from error
             received_bytes += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if received_bytes > self._max_bytes:
-                raise self._too_large()
+            if received_bytes > limit.max_bytes:
+                raise _too_large(limit)
             return message
 
         await self._app(scope, bounded, send)
 
-    def _too_large(self) -> QuorumError:
-        return PayloadTooLargeError(
-            f"The body is larger than {self._max_bytes:,} bytes. Send fewer or smaller images per request."
-        )
 
-    def _too_slow(self) -> QuorumError:
-        return BodyTimeoutError(f"The body did not arrive within {self._timeout_s:g} s.")
+def _too_large(limit: BodyLimit) -> QuorumError:
+    return PayloadTooLargeError(
+        f"The body is larger than {limit.max_bytes:,} bytes. Send fewer or smaller images per request."
+    )
+
+
+def _too_slow(limit: BodyLimit) -> QuorumError:
+    return BodyTimeoutError(f"The body did not arrive within {limit.timeout_s:g} s.")

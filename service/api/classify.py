@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from service.api.bodies import Item, read_classify_call
+from service.api.bodies import read_classify_call
 from service.api.context import RequestContext
 from service.api.errors import error_body
 from service.api.guard import GuardedRoute
@@ -20,6 +20,7 @@ from service.api.schemas import (
     ClassifyResponse,
     ItemError,
     PredictionOut,
+    PromiseOut,
     ResultOut,
     UsageOut,
     VoteOut,
@@ -27,11 +28,11 @@ from service.api.schemas import (
 from service.api.services import ContextDep, Services, ServicesDep
 from service.deadline import Deadline
 from service.errors import InvalidRequestError, QuorumError
-from service.pipeline.classify import ClassifyQuery, Decision
+from service.pipeline.classify import ClassifyQuery
 from service.pipeline.labels import LabelSet, make_label_set
-from service.policies import DEFAULT_POLICY
-
-ONE_STAGE = 1
+from service.pipeline.planner import Wish
+from service.pipeline.walk import Decision
+from service.stores.base import StoredLabelSet
 
 router = APIRouter(tags=["classify"], route_class=GuardedRoute)
 
@@ -42,9 +43,12 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
     with context.timings.measure("read"):
         call = await read_classify_call(request, services.settings)
     deadline = deadline_of(call.fields, services, context)
-    label_set = await _label_set(call.fields, services, deadline)
-    query = make_query(call.images, label_set, call.fields, services, deadline)
+    stored = await _stored(call.fields, services, deadline)
+    label_set = stored.label_set if stored else _own_label_set(call.fields, services)
+    plan = await services.planner.plan(wish_of(call.fields), stored, deadline)
+    query = ClassifyQuery(call.images, label_set, plan, deadline)
     results = await services.classifier.classify(query, context.timings)
+    services.shadow.offer(query, results)
     raise_if_alone(results)
     with context.timings.measure("shape"):
         answer = _answer(results, call.fields, services, context)
@@ -62,20 +66,13 @@ def deadline_of(fields: ClassifyFields, services: Services, context: RequestCont
     return context.deadline(deadline_ms)
 
 
-def make_query(
-    images: tuple[Item, ...],
-    label_set: LabelSet,
-    fields: ClassifyFields,
-    services: Services,
-    deadline: Deadline,
-) -> ClassifyQuery:
-    """Raises `UnknownBackboneError` for a backbone that is not there."""
-    return ClassifyQuery(
-        images=images,
-        label_set=label_set,
-        policy=fields.policy or DEFAULT_POLICY,
-        backbones=services.zoo.select(fields.backbones),
-        deadline=deadline,
+def wish_of(fields: ClassifyFields) -> Wish:
+    """How the caller wants to be answered."""
+    return Wish(
+        policy=fields.policy,
+        backbones=None if fields.backbones is None else tuple(fields.backbones),
+        max_gflops=fields.max_gflops,
+        min_confidence=fields.min_confidence,
     )
 
 
@@ -87,20 +84,20 @@ def raise_if_alone(results: Sequence[Decision | QuorumError]) -> None:
         raise errors[0].with_param("images[0]") if alone and errors[0].status < 500 else errors[0]
 
 
-async def _label_set(fields: ClassifyFields, services: Services, deadline: Deadline) -> LabelSet:
-    if fields.label_set is not None:
-        return (await find_label_set(fields.label_set, services, deadline, param="label_set")).label_set
+async def _stored(fields: ClassifyFields, services: Services, deadline: Deadline) -> StoredLabelSet | None:
+    if fields.label_set is None:
+        return None
+    return await find_label_set(fields.label_set, services, deadline, param="label_set")
+
+
+def _own_label_set(fields: ClassifyFields, services: Services) -> LabelSet:
     return make_label_set(fields.labels or (), fields.templates, services.label_limits)
 
 
 def _answer(
     results: Sequence[Decision | QuorumError], fields: ClassifyFields, services: Services, context: RequestContext
 ) -> ClassifyResponse:
-    for result in results:
-        if isinstance(result, Decision):
-            services.metrics.image_classified(result.exit_reason, result.gflops)
-        else:
-            services.metrics.error(result.code)
+    _count(results, services)
     return ClassifyResponse(
         id=f"cls_{secrets.token_hex(12)}",
         model="committee" if fields.policy != "single" else str((fields.backbones or [""])[0]),
@@ -108,6 +105,17 @@ def _answer(
         results=[_item(index, result, fields, services, context) for index, result in enumerate(results)],
         usage=_usage(results, services),
     )
+
+
+def _count(results: Sequence[Decision | QuorumError], services: Services) -> None:
+    for result in results:
+        if isinstance(result, QuorumError):
+            services.metrics.error(result.code)
+            continue
+        services.metrics.image_classified(result.exit_reason, result.gflops)
+        if result.policy == "cascade":
+            saved = result.gflops_spared if result.exit_reason == "confident" else 0.0
+            services.metrics.cascades.left(result.stages, saved)
 
 
 def _item(
@@ -126,14 +134,17 @@ def _item(
             for each in result.predictions(fields.top_k)
         ],
         confidence=result.confidence,
-        exit_score=result.confidence,
+        exit_score=result.exit_score,
         policy=result.policy,
+        controller=result.controller,
         exit_reason=result.exit_reason,
-        stages=ONE_STAGE,
+        promise=result.promise and PromiseOut(epsilon=result.promise.epsilon, delta=result.promise.delta),
+        stages=result.stages,
         backbones=_votes(result) if fields.explain else None,
         gflops=result.gflops,
         gflops_full=services.zoo.gflops,
         degraded=result.degraded,
+        failed=list(result.failed),
     )
 
 

@@ -16,7 +16,7 @@ router = APIRouter(tags=["operations"])
 @router.get("/healthz")
 async def healthz(services: ServicesDep) -> Health:
     """503 once something in this process is broken for good, so that it gets restarted."""
-    problems = services.engine.problems()
+    problems = services.problems()
     if problems:
         raise UnavailableError(" ".join(problems))
     return Health()

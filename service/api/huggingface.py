@@ -5,12 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.api.bodies import image_from_text
-from service.api.classify import deadline_of, make_query
+from service.api.classify import deadline_of
 from service.api.guard import GuardedRoute
 from service.api.schemas import ClassifyFields, HuggingFaceRequest, HuggingFaceScore
 from service.api.services import ContextDep, ServicesDep
 from service.errors import InvalidLabelsError, QuorumError
+from service.pipeline.classify import ClassifyQuery
 from service.pipeline.labels import make_label_set
+from service.pipeline.planner import Wish
 
 router = APIRouter(tags=["classify"], route_class=GuardedRoute)
 
@@ -24,8 +26,9 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
     except InvalidLabelsError as error:
         raise error.with_param(_as_it_is_called_here(error.param or "")) from error
     image = image_from_text(call.inputs, "inputs")
-    fields = ClassifyFields(labels=labels)
-    query = make_query((image,), label_set, fields, services, deadline_of(fields, services, context))
+    deadline = deadline_of(ClassifyFields(labels=labels), services, context)
+    plan = await services.planner.plan(Wish(), None, deadline)
+    query = ClassifyQuery((image,), label_set, plan, deadline)
     (result,) = await services.classifier.classify(query, context.timings)
     if isinstance(result, QuorumError):
         raise result.with_param("inputs") if result.status < 500 else result

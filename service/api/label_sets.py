@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
 from service.api.context import RequestContext
 from service.api.guard import GuardedRoute
-from service.api.schemas import LabelSetBackbone, LabelSetIn, LabelSetList, LabelSetOut
+from service.api.schemas import (
+    ActiveCascadeOut,
+    ActiveOut,
+    LabelSetBackbone,
+    LabelSetDetails,
+    LabelSetIn,
+    LabelSetList,
+    LabelSetOut,
+    PromiseOut,
+)
 from service.api.services import ContextDep, Services, ServicesDep
 from service.deadline import Deadline
 from service.errors import NotFoundError
+from service.pipeline.artefacts import promise_of
 from service.pipeline.labels import LabelSet, make_label_set
+from service.pipeline.planner import Fitted, Standing
 from service.stores.base import StoredLabelSet
 
 router = APIRouter(prefix="/v1/label-sets", tags=["label sets"], route_class=GuardedRoute)
@@ -34,29 +45,34 @@ async def find_label_set(name: str, services: Services, deadline: Deadline, *, p
     return stored
 
 
-@router.put("/{name}", responses={201: {"model": LabelSetOut}})
+@router.put("/{name}", responses={201: {"model": LabelSetDetails}})
 async def put_label_set(
     name: Name, body: LabelSetIn, response: Response, services: ServicesDep, context: ContextDep
-) -> LabelSetOut:
+) -> LabelSetDetails:
     """Create (201) or replace (200) a label set. When this returns, the set is on disk and encoded."""
     label_set = make_label_set(body.labels, body.templates, services.label_limits)
     deadline = _deadline(services, context)
     stored = await deadline.wait_for(services.label_sets.put(name, label_set), "writing the label set")
+    fitted = await services.fitted.of(stored, deadline)
     # A text tower that fails or is slow now is asked again by the first request that needs it.
     await services.matrices.of(label_set, services.zoo.backbones, deadline)
     response.status_code = 201 if stored.created_at == stored.updated_at else 200
-    return _shape(stored, services)
+    return _details(stored, fitted, services)
 
 
 @router.get("/{name}")
-async def get_label_set(name: Name, services: ServicesDep, context: ContextDep) -> LabelSetOut:
-    return _shape(await find_label_set(name, services, _deadline(services, context), param="name"), services)
+async def get_label_set(name: Name, services: ServicesDep, context: ContextDep) -> LabelSetDetails:
+    """With the active controller and cascade, and whether they apply."""
+    deadline = _deadline(services, context)
+    stored = await find_label_set(name, services, deadline, param="name")
+    return _details(stored, await services.fitted.of(stored, deadline), services)
 
 
 @router.delete("/{name}", status_code=204)
 async def delete_label_set(name: Name, services: ServicesDep, context: ContextDep) -> None:
     if not await _deadline(services, context).wait_for(services.label_sets.delete(name), "deleting the label set"):
         raise NotFoundError(f'There is no label set "{name}".', param="name")
+    services.shadow.forget(name)
 
 
 @router.get("")
@@ -66,7 +82,7 @@ async def list_label_sets(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(description="`last_id` of the page before.")] = None,
 ) -> LabelSetList:
-    """In order of name, page by page."""
+    """In order of name, page by page. What was fitted is told of one label set at a time."""
     listing = services.label_sets.list(after=after, limit=limit)
     page = await _deadline(services, context).wait_for(listing, "listing label sets")
     data = [_shape(stored, services) for stored in page.items]
@@ -80,6 +96,25 @@ async def list_label_sets(
 
 def _deadline(services: Services, context: RequestContext) -> Deadline:
     return context.deadline(services.settings.default_deadline_ms)
+
+
+def _details(stored: StoredLabelSet, fitted: Fitted, services: Services) -> LabelSetDetails:
+    controller, cascade = fitted.standing.get("controller"), fitted.standing.get("cascade")
+    return LabelSetDetails(
+        **_shape(stored, services).model_dump(),
+        controller=controller and ActiveOut(**_active(controller)),
+        cascade=cascade and _active_cascade(cascade),
+    )
+
+
+def _active(standing: Standing) -> dict[str, Any]:
+    return {"version": standing.about.version, "applies": standing.reason is None, "reason": standing.reason}
+
+
+def _active_cascade(standing: Standing) -> ActiveCascadeOut:
+    promise = promise_of(standing.about.metadata)
+    shown = promise and PromiseOut(epsilon=promise.epsilon, delta=promise.delta)
+    return ActiveCascadeOut(**_active(standing), promise=shown)
 
 
 def _shape(stored: StoredLabelSet, services: Services) -> LabelSetOut:

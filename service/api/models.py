@@ -10,7 +10,7 @@ from service.api.guard import GuardedRoute
 from service.api.schemas import BackboneOut, CommitteeOut, InfoOut, ModelDigests, ModelList
 from service.api.services import ServicesDep
 from service.errors import NotFoundError
-from service.policies import DEFAULT_POLICY, Policy
+from service.policies import FALLBACK_POLICY, Policy
 from service.repository import Backbone, Zoo
 
 COMMITTEE = "committee"
@@ -57,9 +57,9 @@ async def info(services: ServicesDep) -> InfoOut:
         zoo_digest=services.zoo.digest,
         backbones={backbone.name: _digests(backbone) for backbone in services.zoo.backbones},
         policies=list(get_args(Policy)),
-        default_policy=DEFAULT_POLICY,
+        default_policy=FALLBACK_POLICY,
         limits={name: getattr(settings, name) for name in LIMITS},
-        problems=services.engine.problems(),
+        problems=services.problems(),
     )
 
 

@@ -1,26 +1,29 @@
-"""The OpenAPI document, completed by the body that the classify handler reads itself."""
+"""The OpenAPI document, completed by the bodies that handlers read themselves."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
-from service.api.schemas import ClassifyFields, ClassifyRequest
+from service.api.schemas import CascadeRequest, ClassifyFields, ClassifyRequest, ControllerRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"
+OWN_BODIES: tuple[type[BaseModel], ...] = (ClassifyRequest, ControllerRequest, CascadeRequest)
 
 
 def install_openapi(app: FastAPI) -> None:
-    """FastAPI lists only the schemas of bodies that it parses; this one comes in four content types."""
+    """FastAPI lists only the schemas of bodies that it parses; these come in several content types."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
         schemas = document["components"]["schemas"]
-        schema = ClassifyRequest.model_json_schema(ref_template=REF_TEMPLATE)
-        schemas.update(schema.pop("$defs", {}))
-        schemas[ClassifyRequest.__name__] = schema
+        for model in OWN_BODIES:
+            schema = model.model_json_schema(ref_template=REF_TEMPLATE)
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document
@@ -41,6 +44,18 @@ def classify_body() -> dict[str, Any]:
         "image/*": {"schema": file},
     }
     return {"requestBody": {"required": True, "content": content}, "parameters": _query_parameters()}
+
+
+def fitting_body(model: type[BaseModel], files: str) -> dict[str, Any]:
+    """The request body of a fit or calibration, JSON or multipart with files named `files`, for `openapi_extra`."""
+    fields = {"type": "string", "description": f"JSON with every field of {model.__name__} but the images."}
+    file = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    multipart = {"type": "object", "required": [files], "properties": {files: file, "request": fields}}
+    content = {
+        "application/json": {"schema": {"$ref": REF_TEMPLATE.format(model=model.__name__)}},
+        "multipart/form-data": {"schema": multipart},
+    }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _query_parameters() -> list[dict[str, Any]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.policies import ExitReason, Policy
+from service.policies import ArtefactKind, ExitReason, JobState, Policy
 
 FailFast = Field(fail_fast=True)
 """pydantic collects every error before it raises. A body of 4 MB holds two million wrong items, whose errors take
@@ -56,12 +56,19 @@ class ClassifyFields(Request):
     labels: Strings | None = Field(None, description="Classes by name. Exactly one of `labels` and `label_set`.")
     label_set: str | None = Field(None, description="Name of a registered label set.")
     templates: Strings | None = Field(None, description="Prompts with {} for the label; with `labels` only.")
-    policy: Policy | None = Field(None, description="How votes are combined; the default is `mean`.")
+    policy: Policy | None = Field(
+        None,
+        description="Default: `cascade` where one is calibrated, else `nlc` where a controller is fitted, else `mean`.",
+    )
     backbones: Annotated[Strings, Field(min_length=1)] | None = Field(
         None, description="Ask these alone; exactly one with policy `single`."
     )
     top_k: int = Field(5, ge=1, description="How many labels to answer with, best first.")
     deadline_ms: int | None = Field(None, ge=1, description="Answer within this time with what is known by then.")
+    max_gflops: float | None = Field(None, gt=0, description="Ask nobody whose cost would go beyond this, per image.")
+    min_confidence: float | None = Field(
+        None, ge=0, le=1, description="With `cascade`: nobody leaves early with less. It can only raise thresholds."
+    )
     explain: bool = Field(True, description="Say what each backbone voted.")
 
     @field_validator("backbones")
@@ -86,6 +93,92 @@ class ClassifyRequest(ClassifyFields):
     images: Annotated[list[ImageInput], FailFast] = Field(min_length=1)
 
 
+class ExampleIn(Request):
+    data: str = Field(description="The file's bytes in base64, or a data URI.")
+    label: str = Field(description="One of the label set's labels.")
+
+
+class ControllerFields(Request):
+    seed: int = Field(0, ge=0, lt=1 << 32, description="The same examples and seed give the same controller.")
+
+
+class ControllerRequest(ControllerFields):
+    examples: Annotated[list[ExampleIn], FailFast] = Field(min_length=1, description="One per class is enough.")
+
+
+class CascadeFields(Request):
+    labels: Strings | None = Field(
+        None, description="The true label of each image, where known: bounds the loss of accuracy as well."
+    )
+    epsilon: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="The largest share of inputs answered otherwise than by everybody.",
+    )
+    delta: float = Field(0.1, gt=0, lt=1, description="The promise may fail with this probability.")
+
+
+class CascadeRequest(CascadeFields):
+    images: Annotated[list[ImageInput], FailFast] = Field(min_length=1, description="As they will come, unlabelled.")
+
+
+class VersionIn(Request):
+    version: int = Field(ge=1, description="A version that is still kept.")
+
+
+class PromiseOut(BaseModel):
+    """With probability >= 1 - delta over the calibration, the full committee's top label is another one on at most a
+    share epsilon of inputs."""
+
+    epsilon: float
+    delta: float
+
+
+class ActiveOut(BaseModel):
+    """What was fitted or calibrated last, or gone back to."""
+
+    version: int
+    applies: bool
+    reason: str | None = Field(description="Why it does not apply.")
+
+
+class ActiveCascadeOut(ActiveOut):
+    promise: PromiseOut | None = Field(description="What it promises where it applies.")
+
+
+class VersionOut(BaseModel):
+    version: int
+    created_at: datetime
+    active: bool
+    applies: bool
+    reason: str | None = Field(description="Why it does not apply.")
+    about: dict[str, Any] = Field(description="What was measured when it was made.")
+
+
+class ShadowOut(BaseModel):
+    """A sample of the images that the active cascade was asked about, answered by the full committee as well: by this
+    process, since it started."""
+
+    checked: int
+    disagreements: int
+    observed: float = Field(description="Share of the checked images that disagree.")
+    lower_bound: float = Field(
+        description="One-sided Clopper-Pearson bound of that share, worked out at growing counts; all of them together "
+        "hold with probability 0.99."
+    )
+    epsilon: float
+    alert: bool = Field(description="The lower bound exceeds epsilon: calibrate anew, on images like those that come.")
+
+
+class FittedOut(BaseModel):
+    label_set: str
+    kind: ArtefactKind
+    active: int | None = Field(description="The version that requests get, unless it does not apply.")
+    versions: list[VersionOut] = Field(description="Every version that is kept, newest first.")
+    shadow: ShadowOut | None = Field(description="Of a cascade that applies; null for others.")
+
+
 class PredictionOut(BaseModel):
     label: str
     probability: float
@@ -103,16 +196,17 @@ class ResultOut(BaseModel):
     index: int
     predictions: list[PredictionOut]
     confidence: float = Field(description="The largest probability.")
-    exit_score: float = Field(description="What a cascade's thresholds would be compared with.")
-    policy: Policy
-    controller: None = None
+    exit_score: float = Field(description="What a cascade's thresholds are compared with.")
+    policy: Policy = Field(description="What was applied: `nlc` without a controller becomes `mean`.")
+    controller: str | None = Field(description="Whose weights these are, as `label set/version`; null: equal weights.")
     exit_reason: ExitReason
-    promise: None = None
-    stages: int
+    promise: PromiseOut | None = Field(description="Null wherever an override, a failure or the deadline voids it.")
+    stages: int = Field(description="Rounds of asking.")
     backbones: dict[str, VoteOut] | None
     gflops: float = Field(description="Work done for this image; cached embeddings cost nothing.")
     gflops_full: float = Field(description="Cost of asking every backbone of the zoo.")
     degraded: bool = Field(description="A backbone failed, and the others answered.")
+    failed: list[str] = Field(description="Backbones that were asked and did not answer.")
 
 
 class ItemError(BaseModel):
@@ -153,15 +247,42 @@ class LabelSetOut(BaseModel):
     templates: list[str]
     digest: str
     backbones: dict[str, LabelSetBackbone]
-    controller: None = None
-    cascade: None = None
     created_at: datetime
     updated_at: datetime
+
+
+class LabelSetDetails(LabelSetOut):
+    controller: ActiveOut | None = Field(description="Null where none was fitted.")
+    cascade: ActiveCascadeOut | None = Field(description="Null where none was calibrated.")
 
 
 class LabelSetList(BaseModel):
     object: Literal["list"] = "list"
     data: list[LabelSetOut]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class JobOut(BaseModel):
+    id: str
+    object: Literal["job"] = "job"
+    kind: ArtefactKind = Field(description="What it makes.")
+    label_set: str
+    state: JobState
+    progress: float = Field(ge=0, le=1)
+    result: dict[str, Any] | None = Field(description="Of a job that succeeded; with a `version` if it activated one.")
+    error: ErrorBody | None = Field(
+        description="Why it failed or was cancelled; `request_id` is of the call that began it."
+    )
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[JobOut]
     has_more: bool
     first_id: str | None
     last_id: str | None

@@ -10,13 +10,18 @@ from fastapi import Depends, Request
 from service.api.admission import Admission
 from service.api.context import RequestContext, context_of
 from service.engines.base import Engine
+from service.jobs.runner import JobRunner
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
+from service.pipeline.evidence import Gatherer
+from service.pipeline.fitted import FittedArtefacts
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.labels import LabelLimits
+from service.pipeline.planner import Planner
+from service.pipeline.shadow_checks import ShadowChecks
 from service.repository import Zoo
 from service.settings import Settings
-from service.stores.base import LabelSetStore
+from service.stores.base import ArtefactStore, JobStore, LabelSetStore
 
 
 @dataclass(slots=True)
@@ -25,12 +30,23 @@ class Services:
     zoo: Zoo
     engine: Engine
     label_sets: LabelSetStore
+    artefacts: ArtefactStore
+    jobs: JobStore
+    runner: JobRunner
     matrices: LabelMatrices
+    fitted: FittedArtefacts
+    gatherer: Gatherer
+    planner: Planner
     classifier: Classifier
+    shadow: ShadowChecks
     admission: Admission
     metrics: Metrics
     versions: dict[str, str]
     ready: bool = field(default=False)
+
+    def problems(self) -> list[str]:
+        """What is broken for good in this process, one sentence each. Empty means healthy."""
+        return [*self.engine.problems(), *self.runner.problems()]
 
     @property
     def label_limits(self) -> LabelLimits:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from service.cli import options
 from service.cli.connection import FAILED, Target, ask
-from service.cli.output import bar, complain, gflops, out, table
+from service.cli.output import bar, complain, count, gflops, out, promise, table
 from service.policies import Policy
 
 if TYPE_CHECKING:
@@ -23,7 +23,25 @@ STDIN = "-"
 WARNINGS = {
     "deadline": "Not every backbone answered within the deadline; the others did.",
     "degraded": "A backbone failed; the others answered.",
+    "budget": "Not everybody was asked: it would have cost more than --max-gflops.",
 }
+
+MaxGflops = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Ask nobody whose cost would go beyond this, per image.", metavar="G", show_default="no limit"
+    ),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="With `cascade`: ask on until the top label has this probability. No promise is given then.",
+        metavar="P",
+        show_default="as calibrated",
+    ),
+]
 
 
 def classify(
@@ -39,7 +57,9 @@ def classify(
     policy: Annotated[
         Policy | None,
         typer.Option(
-            help="How the votes are combined; `single` takes exactly one --backbone.", show_default="the server's"
+            help="How the votes are combined. `cascade` (after `quorum calibrate`) and `nlc` (after `quorum fit`) need "
+            "--label-set; `single` takes exactly one --backbone.",
+            show_default="the best that the label set has: cascade, else nlc, else mean",
         ),
     ] = None,
     backbone: Annotated[
@@ -57,6 +77,8 @@ def classify(
             show_default="the server's",
         ),
     ] = None,
+    max_gflops: MaxGflops = None,
+    min_confidence: MinConfidence = None,
     url: options.Url = None,
     as_json: options.Json = False,
 ) -> None:
@@ -77,6 +99,8 @@ def classify(
         "backbones": backbone,
         "top_k": top_k,
         "deadline_ms": deadline_ms,
+        "max_gflops": max_gflops,
+        "min_confidence": min_confidence,
     }
     answer = ask(
         Target(url, embeds=True),
@@ -162,12 +186,23 @@ def _show_result(result: ResultOut, name: str) -> None:
 
 
 def _story(result: ResultOut) -> str:
-    """Who voted, and what it cost."""
+    """Who voted under whose weights, what it cost, and what is promised."""
     votes = result.backbones or {}
-    weighted = len({vote.weight for vote in votes.values()}) > 1
-    opinions = ", ".join(_opinion(name, vote, weighted) for name, vote in votes.items())
-    cost = f"{gflops(result.gflops)} of {gflops(result.gflops_full)} GFLOPs"
-    return f"{result.policy}: {opinions}; {cost}"
+    weighted = result.controller is not None or len({vote.weight for vote in votes.values()}) > 1
+    voice = "" if result.controller is None else f" under {result.controller}"
+    parts = [
+        f"{result.policy}{voice}: {', '.join(_opinion(name, vote, weighted) for name, vote in votes.items())}",
+        f"{gflops(result.gflops)} of {gflops(result.gflops_full)} GFLOPs",
+    ]
+    if result.failed:
+        parts.append(f"no answer from {', '.join(result.failed)}")
+    if result.policy == "cascade":
+        parts.append(count(result.stages, "stage", "stages"))
+    if result.promise is not None:
+        parts.append(promise(result.promise.epsilon, result.promise.delta))
+    elif result.policy == "cascade":
+        parts.append("no promise")
+    return "; ".join(parts)
 
 
 def _opinion(name: str, vote: VoteOut, weighted: bool) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import typer
 
-from service.cli.output import complain, err, say_raw
+from service.cli.output import complain, err, note, say_raw
 
 if TYPE_CHECKING:
+    from service.api.schemas import JobOut
     from service.client import ApiError, AsyncQuorumClient, Call, ClientError
     from service.errors import StartupError
     from service.settings import Settings
 
 FAILED: Final = 1
 NOT_STARTED: Final = 3
+NO_LABEL_SET: Final = "`quorum labels list` shows what there is, `quorum labels set` makes one."
 IN_PROCESS_URL: Final = "http://quorum.in-process"
 
 T = TypeVar("T")
@@ -46,28 +48,50 @@ def talk(
     *,
     as_json: bool = False,
     words: Callable[[ApiError], str] = message_of,
+    missing: str = NO_LABEL_SET,
 ) -> T:
     """The conversation's result. What goes wrong is said in a sentence, and ends the program with the fitting status.
 
-    With `as_json` an error of the API is printed as it came, too: that is what a program expects to read.
+    With `as_json` an error of the API is printed as it came, too: that is what a program expects to read. `missing` is
+    the advice where there is nothing of a name that was given.
     """
-    from service.client import ApiError, ClientError
     from service.errors import StartupError
     from service.settings import Settings
 
     try:
-        return asyncio.run(_converse(target, Settings.from_environment(), conversation))
+        with in_sentences(as_json=as_json, words=words, missing=missing):
+            return asyncio.run(_converse(target, Settings.from_environment(), conversation))
     except StartupError as error:
         not_started(error)
+
+
+@contextmanager
+def in_sentences(
+    *, as_json: bool = False, words: Callable[[ApiError], str] = message_of, missing: str = NO_LABEL_SET
+) -> Iterator[None]:
+    """Errors of the client end the program here, as `talk` says."""
+    from service.client import ApiError, ClientError, JobFailedError
+
+    try:
+        yield
     except ApiError as error:
         if as_json:
             say_raw(error.body)
-        _failed(error, words(error))
+        _failed(error, words(error), missing)
+    except JobFailedError as error:
+        report_failed_job(error.job)
     except ClientError as error:
-        _failed(error, str(error))
+        _failed(error, str(error), missing)
 
 
-def ask(target: Target, call: Call[T], *, as_json: bool = False, words: Callable[[ApiError], str] = message_of) -> T:
+def ask(
+    target: Target,
+    call: Call[T],
+    *,
+    as_json: bool = False,
+    words: Callable[[ApiError], str] = message_of,
+    missing: str = NO_LABEL_SET,
+) -> T:
     """The answer to one call, printed as it came with `as_json`."""
 
     async def conversation(client: AsyncQuorumClient) -> T:
@@ -76,7 +100,15 @@ def ask(target: Target, call: Call[T], *, as_json: bool = False, words: Callable
             say_raw(response.text)
         return call.parse(response)
 
-    return talk(target, conversation, as_json=as_json, words=words)
+    return talk(target, conversation, as_json=as_json, words=words, missing=missing)
+
+
+def report_failed_job(job: JobOut) -> NoReturn:
+    """A job that failed or was cancelled, in the words of its error."""
+    complain(f"{job.id} {job.state}." if job.error is None else job.error.message)
+    if job.error is not None:
+        note(f"{job.error.code}, {job.id}, request {job.error.request_id}")
+    raise typer.Exit(FAILED)
 
 
 def not_started(error: StartupError) -> NoReturn:
@@ -128,17 +160,17 @@ async def _in_process(target: Target, settings: Settings) -> AsyncIterator[Async
         )
 
 
-def _failed(error: ClientError, sentence: str) -> NoReturn:
-    from service.client import ApiError, ConnectionFailedError, TimedOutError
+def _failed(error: ClientError, sentence: str, missing: str) -> NoReturn:
+    from service.client import ApiError, ConnectionFailedError
 
     complain(sentence)
     if isinstance(error, ApiError):
         if error.status == 401:
             complain("Put the key into QUORUM_CLIENT_API_KEY.")
         if error.code == "not_found" and error.param in ("label_set", "name"):  # in a question, in a path
-            complain("`quorum labels list` shows what there is, `quorum labels set` makes one.")
+            complain(missing)
         request = f", request {error.request_id}" if error.request_id else ""
         err.print(f"{error.code}, HTTP {error.status}{request}", style="dim", markup=False)
-    elif isinstance(error, ConnectionFailedError) and not isinstance(error, TimedOutError):
+    elif isinstance(error, ConnectionFailedError) and not error.may_have_arrived:
         complain("Start a server with `quorum serve`, or leave --url and QUORUM_CLIENT_URL out to work without one.")
     raise typer.Exit(FAILED) from error

@@ -10,11 +10,12 @@ import typer
 from rich.text import Text
 
 from service.cli import options
-from service.cli.connection import Target, ask, talk
-from service.cli.output import out, say, say_raw, table
+from service.cli.connection import Target, ask, in_sentences, talk
+from service.cli.fitted import activate, all_fitted, fitted, forget, show_versions
+from service.cli.output import count, out, say, say_raw, table
 
 if TYPE_CHECKING:
-    from service.api.schemas import LabelSetOut
+    from service.api.schemas import FittedOut, LabelSetDetails, LabelSetOut
     from service.client import AsyncQuorumClient
 
 LabelsByName = list[str] | dict[str, list[str]]
@@ -31,13 +32,11 @@ app = typer.Typer(
 )
 
 
-def _checked(name: str) -> str:
-    if name in ("", ".", ".."):
-        raise typer.BadParameter("a name starts with a letter or a digit")
-    return name
+app.command()(fitted)
+app.command()(activate)
+app.command()(forget)
 
-
-Name = Annotated[str, typer.Argument(metavar="NAME", callback=_checked, show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", callback=options.checked_name, show_default=False)]
 
 
 @app.command("list")
@@ -69,15 +68,30 @@ def list_(url: options.Url = None, as_json: options.Json = False) -> None:
 
 @app.command()
 def show(name: Name, url: options.Url = None, as_json: options.Json = False) -> None:
-    """Show one label set: its classes, their phrasings and the prompts.
+    """Show one label set: its classes, their phrasings and the prompts, and what was fitted for it.
+
+    --json prints the label set with what is active; `quorum labels fitted` has every version.
 
     Example: `quorum labels show pets`
     """
     from service.client import calls
 
-    label_set = ask(Target(url), calls.get_label_set(name), as_json=as_json)
-    if not as_json:
-        _show(label_set)
+    if as_json:
+        ask(Target(url), calls.get_label_set(name), as_json=True)
+        return
+
+    async def conversation(client: AsyncQuorumClient) -> tuple[LabelSetDetails, list[FittedOut]]:
+        label_set = await client.get_label_set(name)
+        return label_set, await all_fitted(client, label_set)
+
+    label_set, found = talk(Target(url), conversation)
+    _show(label_set)
+    if found:
+        out.print()
+        with in_sentences():
+            show_versions(found)
+    else:
+        say("Nothing is fitted for it. `quorum fit` and `quorum calibrate` do that.")
 
 
 @app.command("set")
@@ -108,12 +122,12 @@ def set_(
     label_set = ask(Target(url, writes=True), call, as_json=as_json)
     if not as_json:
         done = "created" if label_set.created_at == label_set.updated_at else "replaced"
-        say(f"{label_set.name}: {done}, {_count(len(label_set.labels), 'class', 'classes')}.")
+        say(f"{label_set.name}: {done}, {count(len(label_set.labels), 'class', 'classes')}.")
 
 
 @app.command()
 def delete(name: Name, url: options.Url = None) -> None:
-    """Delete a label set. There is no way back.
+    """Delete a label set and everything that was fitted for it. There is no way back.
 
     Example: `quorum labels delete pets`
     """
@@ -177,17 +191,13 @@ def _show_list(label_sets: list[LabelSetOut]) -> None:
     out.print(shown)
 
 
-def _show(label_set: LabelSetOut) -> None:
+def _show(label_set: LabelSetDetails) -> None:
     labels = label_set.labels
     shown = table("Label", "Said as")
     for label in labels:
         shown.add_row(Text(label), Text(", ".join(labels[label]) if isinstance(labels, dict) else label))
-    out.print(Text(label_set.name, style="bold"), Text(_count(len(labels), "class", "classes"), style="dim"))
+    out.print(Text(label_set.name, style="bold"), Text(count(len(labels), "class", "classes"), style="dim"))
     out.print(shown)
     say(f"Prompts: {' | '.join(label_set.templates)}")
     created, updated = (f"{at.astimezone():%Y-%m-%d %H:%M}" for at in (label_set.created_at, label_set.updated_at))
     say(f"Created {created}, changed {updated}, digest {label_set.digest[:12]}")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

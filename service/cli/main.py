@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from service.cli.calibrate import calibrate
 from service.cli.classify import classify
+from service.cli.fit import fit
+from service.cli.jobs import app as jobs
 from service.cli.labels import app as labels
 from service.cli.models import models
 from service.cli.output import out
@@ -23,8 +26,11 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(classify)
+app.command()(fit)
+app.command()(calibrate)
 app.command()(models)
 app.add_typer(labels, name="labels")
+app.add_typer(jobs, name="jobs")
 
 
 def _version(asked: bool) -> None:
@@ -47,5 +53,6 @@ def main(
     names, and without one do the same work in their own process, on the model repository and the state that the
     QUORUM_… variables configure.
 
-    Exit status: 0 done, 1 a request or one of its images failed, 2 used wrongly, 3 could not start.
+    Exit status: 0 done (also when a fit was refused for being no better), 1 a request, one of its images or a job
+    failed, 2 used wrongly, 3 could not start, 130 interrupted.
     """

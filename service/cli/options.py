@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def checked_name(name: str) -> str:
+    """What no path of a URL can hold is refused before anybody is asked."""
+    if name in ("", ".", ".."):
+        raise typer.BadParameter("a name starts with a letter or a digit")
+    return name
+
 
 Url = Annotated[
     str | None,
@@ -15,6 +24,16 @@ Url = Annotated[
         "process. A key goes into QUORUM_CLIENT_API_KEY.",
         show_default=False,
     ),
+]
+LabelSet = Annotated[
+    str,
+    typer.Argument(
+        metavar="LABELSET", help="Name of a registered label set.", callback=checked_name, show_default=False
+    ),
+]
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="Where the images are.", exists=True, file_okay=False, show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the API's JSON, unchanged, and nothing else.")]
 Labels = Annotated[

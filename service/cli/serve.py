@@ -30,7 +30,11 @@ def serve(
     ] = None,
     state_path: Annotated[
         Path | None,
-        typer.Option(help="SQLite file that holds the label sets.", metavar="FILE", show_default="var/quorum.sqlite3"),
+        typer.Option(
+            help="SQLite file that holds label sets, controllers, cascades and jobs.",
+            metavar="FILE",
+            show_default="var/quorum.sqlite3",
+        ),
     ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from types import FrameType
 from typing import Final
@@ -28,7 +29,7 @@ WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class DrainingServer(uvicorn.Server):
-    """`begin_drain` is called at the first signal, `listening` once connections are accepted."""
+    """`begin_drain` is called at every signal, `listening` once connections are accepted."""
 
     def __init__(
         self, config: uvicorn.Config, *, begin_drain: Callable[[], None], listening: Callable[[], None]
@@ -44,9 +45,17 @@ class DrainingServer(uvicorn.Server):
             raise _cannot_listen(self.config.host, self.config.port, error) from error
         self._listening()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to do: `run` listens to signals from before the models load until the last job has ended.
+
+        uvicorn would raise every signal once more when it is done, which would pass for a second Ctrl+C.
+        """
+        yield
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)  # first: it tells a second Ctrl+C
         self._begin_drain()
-        super().handle_exit(sig, frame)
 
 
 def run(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -55,11 +64,10 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         app = create_app(settings)
         server = DrainingServer(
             _config(app, settings),
-            begin_drain=lambda: begin_drain(app),
+            begin_drain=lambda: begin_drain(app, hurry=server.force_exit),
             listening=lambda: announce(_greeting(app, listener)),
         )
-        # Also while models load, when the server does not listen to signals yet; and it raises those that it caught
-        # once more when it is done, which must not kill a process that has drained.
+        # From before the models load until the last job has ended.
         for sig in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sig, server.handle_exit)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -89,9 +97,10 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def begin_drain(app: FastAPI) -> None:
-    """Turn readiness red and refuse new requests; those in flight go on."""
+def begin_drain(app: FastAPI, *, hurry: bool = False) -> None:
+    """Turn readiness red and refuse new requests and jobs; those in flight go on, a running job unless in a `hurry`."""
     app.state.services.admission.draining = True
+    app.state.services.runner.drain(hurry=hurry)
 
 
 def _bind(host: str, port: int) -> socket.socket:

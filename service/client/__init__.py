@@ -3,19 +3,30 @@
     with QuorumClient("http://127.0.0.1:8000") as quorum:
         answer = quorum.classify([Path("cat.jpg")], labels=["cat", "dog"])
 
+What takes longer is a job, and what comes of it can be read typed:
+
+        job = quorum.fit_controller("pets", [(Path("cat.jpg"), "cat"), (Path("dog.jpg"), "dog")])
+        result = FitResult.of(quorum.wait_for_job(job.id, on_progress=lambda job: print(f"{job.progress:.0%}")))
+
 It imports neither the web framework nor an engine: what both sides share are the models of `service.api.schemas`.
 """
 
+from service.client.aio import AsyncQuorumClient
 from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Retry
-from service.client.calls import Call, ClassifyOptions
-from service.client.clients import DEFAULT_URL, AsyncQuorumClient, QuorumClient
+from service.client.calls import Call, ClassifyOptions, Kind
+from service.client.connecting import DEFAULT_URL
 from service.client.errors import (
     ApiError,
     ClientError,
     ConnectionFailedError,
+    JobError,
+    JobFailedError,
+    JobUnfinishedError,
     TimedOutError,
     UnexpectedResponseError,
 )
+from service.client.results import CalibrationResult, FitResult
+from service.client.sync import QuorumClient
 
 __all__ = [
     "DEFAULT_RETRY",
@@ -24,10 +35,16 @@ __all__ = [
     "NO_RETRY",
     "ApiError",
     "AsyncQuorumClient",
+    "CalibrationResult",
     "Call",
     "ClassifyOptions",
     "ClientError",
     "ConnectionFailedError",
+    "FitResult",
+    "JobError",
+    "JobFailedError",
+    "JobUnfinishedError",
+    "Kind",
     "QuorumClient",
     "Retry",
     "TimedOutError",

@@ -33,6 +33,14 @@ CONNECTION_LOST: Final = (httpx2.NetworkError, httpx2.ConnectTimeout, httpx2.Rem
 READ_MARGIN_S: Final = 5.0
 """How much longer than its deadline a call may take on the way."""
 
+NEVER_SENT: Final = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+
 # Reading: the longest deadline that a server allows by default (60 s), and the margin.
 DEFAULT_TIMEOUT: Final = httpx2.Timeout(connect=5.0, read=60.0 + READ_MARGIN_S, write=30.0, pool=5.0)
 
@@ -122,8 +130,15 @@ class Attempts:
 def _ours(error: httpx2.RequestError) -> ClientError:
     url = error.request.url
     server = origin(url)
-    if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
-        return TimedOutError(f"{server} did not answer {error.request.method} {url.path} in time.", url=server)
+    if isinstance(error, NEVER_SENT):
+        reason = str(error) or type(error).__name__
+        return ConnectionFailedError(f"{server} cannot be reached: {reason}.", url=server, may_have_arrived=False)
+    if isinstance(error, httpx2.TimeoutException):
+        sentence = f"{server} did not answer {error.request.method} {url.path} in time."
+        return TimedOutError(sentence, url=server, may_have_arrived=True)
     if isinstance(error, httpx2.TransportError):
-        return ConnectionFailedError(f"{server} cannot be reached: {error or type(error).__name__}.", url=server)
+        reason = str(error) or type(error).__name__
+        return ConnectionFailedError(
+            f"The connection to {server} was lost: {reason}.", url=server, may_have_arrived=True
+        )
     return UnexpectedResponseError(f"{server} answered in a way that cannot be read: {error}.")

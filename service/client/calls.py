@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
-from typing import Final, Generic, TypedDict, TypeVar
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -15,28 +17,41 @@ from service.api.schemas import (
     BackboneOut,
     ClassifyResponse,
     CommitteeOut,
+    FittedOut,
     Health,
     InfoOut,
+    JobList,
+    JobOut,
+    LabelSetDetails,
     LabelSetList,
-    LabelSetOut,
     ModelList,
 )
 from service.client.errors import UnexpectedResponseError, origin
 from service.policies import Policy
 
 T = TypeVar("T")
+Kind = Literal["controller", "cascade"]
+"""What can be fitted for a label set."""
+File = tuple[str, tuple[str, bytes, str]]
+"""A multipart file: name of the part, file name, bytes and their type."""
 
 PAGE_SIZE: Final = 100
 """The largest page that the server gives."""
 
 CLASSIFIED: Final = TypeAdapter(ClassifyResponse)
-LABEL_SET: Final = TypeAdapter(LabelSetOut)
+LABEL_SET: Final = TypeAdapter(LabelSetDetails)
 LABEL_SETS: Final = TypeAdapter(LabelSetList)
 MODELS: Final = TypeAdapter(ModelList)
 MODEL: Final[TypeAdapter[BackboneOut | CommitteeOut]] = TypeAdapter(BackboneOut | CommitteeOut)
 INFO: Final = TypeAdapter(InfoOut)
+FITTED: Final = TypeAdapter(FittedOut)
+JOB: Final = TypeAdapter(JobOut)
+JOBS: Final = TypeAdapter(JobList)
 HEALTH: Final = TypeAdapter(Health)
 NOTHING: Final[TypeAdapter[None]] = TypeAdapter(None)
+
+PLAIN: Final = re.compile(r'[^"\\\x00-\x1f]+')
+"""Labels that name a multipart file as they are. Others are escaped on the way, and not in one way everywhere."""
 
 
 class ClassifyOptions(TypedDict, total=False):
@@ -49,6 +64,8 @@ class ClassifyOptions(TypedDict, total=False):
     backbones: Sequence[str] | None
     top_k: int | None
     deadline_ms: int | None
+    max_gflops: float | None
+    min_confidence: float | None
     explain: bool | None
 
 
@@ -64,7 +81,7 @@ class Call(Generic[T]):
     params: Mapping[str, str | int] | None = None
     json: str | None = None
     data: Mapping[str, str] | None = None
-    files: Sequence[tuple[str, tuple[str, bytes, str]]] | None = None
+    files: Sequence[File] | None = None
     answer_within_s: float | None = None
 
     def parse(self, response: httpx2.Response) -> T:
@@ -89,19 +106,19 @@ def classify(images: Sequence[bytes], options: ClassifyOptions) -> Call[Classify
         "/v1/classify",
         CLASSIFIED,
         data={"request": _json(fields)},
-        files=[("images", (f"image-{index}", image, "application/octet-stream")) for index, image in enumerate(images)],
+        files=[_file("images", index, image) for index, image in enumerate(images)],
         answer_within_s=None if deadline_ms is None else deadline_ms / 1e3,
     )
 
 
 def put_label_set(
     name: str, labels: Sequence[str] | Mapping[str, Sequence[str]], templates: Sequence[str] | None
-) -> Call[LabelSetOut]:
+) -> Call[LabelSetDetails]:
     body = {"labels": labels} | ({} if templates is None else {"templates": templates})
     return Call("PUT", _label_set_path(name), LABEL_SET, reads_only=False, json=_json(body))
 
 
-def get_label_set(name: str) -> Call[LabelSetOut]:
+def get_label_set(name: str) -> Call[LabelSetDetails]:
     return Call("GET", _label_set_path(name), LABEL_SET)
 
 
@@ -117,6 +134,73 @@ def list_label_sets(page_size: int, after: str | None = None) -> Call[LabelSetLi
 def page_after(page: LabelSetList, page_size: int) -> Call[LabelSetList] | None:
     """The call for the page that follows `page`, or None after the last."""
     return list_label_sets(page_size, page.last_id) if page.has_more and page.last_id else None
+
+
+def fit_controller(name: str, examples: Sequence[tuple[bytes, str]], seed: int = 0) -> Call[JobOut]:
+    """`examples` are images with their labels."""
+    if not examples:
+        raise ValueError("no examples: give at least one")
+    path = _fitted_path(name, "controller")
+    if all(PLAIN.fullmatch(label) for _, label in examples):
+        files = [_file(f"examples[{label}]", index, image) for index, (image, label) in enumerate(examples)]
+        return Call("POST", path, JOB, reads_only=False, data={"request": _json({"seed": seed})}, files=files)
+    items = [{"data": b64encode(image).decode(), "label": label} for image, label in examples]
+    return Call("POST", path, JOB, reads_only=False, json=_json({"examples": items, "seed": seed}))
+
+
+def calibrate_cascade(
+    name: str, images: Sequence[bytes], labels: Sequence[str] | None, epsilon: float | None, delta: float | None
+) -> Call[JobOut]:
+    if not images:
+        raise ValueError("no images: give at least one")
+    fields = {"labels": labels, "epsilon": epsilon, "delta": delta}
+    return Call(
+        "POST",
+        _fitted_path(name, "cascade"),
+        JOB,
+        reads_only=False,
+        data={"request": _json({name: value for name, value in fields.items() if value is not None})},
+        files=[_file("images", index, image) for index, image in enumerate(images)],
+    )
+
+
+def fitted(name: str, kind: Kind) -> Call[FittedOut]:
+    return Call("GET", _fitted_path(name, kind), FITTED)
+
+
+def activate(name: str, kind: Kind, version: int) -> Call[FittedOut]:
+    return Call("PUT", _fitted_path(name, kind), FITTED, reads_only=False, json=_json({"version": version}))
+
+
+def delete_fitted(name: str, kind: Kind) -> Call[None]:
+    return Call("DELETE", _fitted_path(name, kind), NOTHING, reads_only=False)
+
+
+def job(job_id: str) -> Call[JobOut]:
+    return Call("GET", _job_path(job_id), JOB)
+
+
+def cancel_job(job_id: str) -> Call[JobOut]:
+    return Call("DELETE", _job_path(job_id), JOB, reads_only=False)
+
+
+def list_jobs(page_size: int, label_set: str | None = None, after: str | None = None) -> Call[JobList]:
+    wishes = {"label_set": label_set, "after": after}
+    params: dict[str, str | int] = {"limit": page_size}
+    return Call(
+        "GET", "/v1/jobs", JOBS, params=params | {name: value for name, value in wishes.items() if value is not None}
+    )
+
+
+def jobs_after(page: JobList, page_size: int, label_set: str | None = None) -> Call[JobList] | None:
+    """The call for the page that follows `page`, or None after the last."""
+    return list_jobs(page_size, label_set, page.last_id) if page.has_more and page.last_id else None
+
+
+def body_bytes(call: Call[Any]) -> int:
+    """Size of the body that is sent. Boundaries are random, but all of the same length."""
+    request = httpx2.Request(call.method, "http://quorum", content=call.json, data=call.data, files=call.files)
+    return int(request.headers.get("Content-Length", 0))
 
 
 def models() -> Call[ModelList]:
@@ -135,12 +219,24 @@ def health() -> Call[Health]:
     return Call("GET", "/healthz", HEALTH)
 
 
+def _file(name: str, index: int, image: bytes) -> File:
+    return name, (f"image-{index}", image, "application/octet-stream")
+
+
 def _json(body: object) -> str:
     return dumps(body, default=lambda part: dict(part) if isinstance(part, Mapping) else list(part))
 
 
 def _label_set_path(name: str) -> str:
     return f"/v1/label-sets/{_segment(name)}"
+
+
+def _fitted_path(name: str, kind: Kind) -> str:
+    return f"{_label_set_path(name)}/{kind}"
+
+
+def _job_path(job_id: str) -> str:
+    return f"/v1/jobs/{_segment(job_id)}"
 
 
 def _segment(name: str) -> str:

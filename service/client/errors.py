@@ -4,6 +4,9 @@
     ├── ApiError                  the server refused, in its own words
     ├── ConnectionFailedError     no server answered
     │   └── TimedOutError         it did not answer in time
+    ├── JobError                  a job that was waited for has no result
+    │   ├── JobFailedError        it failed, or was cancelled
+    │   └── JobUnfinishedError    it goes on, and the wait is over
     └── UnexpectedResponseError   something answered that does not speak this API
 
 Reading an image's file raises `OSError`, as everywhere.
@@ -18,7 +21,7 @@ from typing import Self
 import httpx2
 from pydantic import ValidationError
 
-from service.api.schemas import ErrorEnvelope
+from service.api.schemas import ErrorEnvelope, JobOut
 
 
 class ClientError(Exception):
@@ -84,15 +87,41 @@ class ApiError(ClientError):
 
 
 class ConnectionFailedError(ClientError):
-    """`url` is where nobody answered."""
+    """`url` is where nobody answered. Unless `may_have_arrived`, the server knows nothing of the call."""
 
-    def __init__(self, message: str, *, url: str) -> None:
+    def __init__(self, message: str, *, url: str, may_have_arrived: bool) -> None:
         super().__init__(message)
         self.url = url
+        self.may_have_arrived = may_have_arrived
 
 
 class TimedOutError(ConnectionFailedError):
     pass
+
+
+class JobError(ClientError):
+    """`job` is as it was seen last."""
+
+    def __init__(self, message: str, job: JobOut) -> None:
+        super().__init__(message)
+        self.message = message
+        self.job = job
+
+
+class JobFailedError(JobError):
+    """`code` is stable and for programs: `job_cancelled`, `job_superseded`, `job_timeout`, `invalid_examples`, …"""
+
+    def __init__(self, job: JobOut) -> None:
+        super().__init__(f"{job.id} {job.state}." if job.error is None else job.error.message, job)
+        self.code = job.state if job.error is None else job.error.code
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code}, {self.job.id})"
+
+
+class JobUnfinishedError(JobError):
+    def __init__(self, job: JobOut) -> None:
+        super().__init__(f"{job.id} is still {job.state}, {job.progress:.0%} done. It goes on; wait for it again.", job)
 
 
 class UnexpectedResponseError(ClientError):

@@ -30,8 +30,8 @@ OWN = ("service", "uvicorn", "uvicorn.error")
 def configure_logging(level: str) -> None:
     """Send everything, uvicorn's own messages included, through one handler.
 
-    Libraries stay at warnings whatever the level: their debug messages quote what they work on (Pillow an image's EXIF,
-    aiosqlite the labels of a statement).
+    Libraries stay at warnings whatever the level: their debug messages quote what they work on (Pillow an image's
+    EXIF).
     """
     libraries = level if level == "error" else "warning"
     logging.config.dictConfig(

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service.observability.cascades import CascadeMetrics
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+JOB_SECONDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0, 300.0, 600.0, 1800.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -42,6 +45,16 @@ class Metrics:
         self._cache = Counter(
             "quorum_cache_lookups_total", "Embedding cache look-ups.", ["result"], registry=self.registry
         )
+        self.cascades = CascadeMetrics(self.registry)
+
+        self._jobs = Counter(
+            "quorum_jobs_total", "Jobs by how they ended.", ["kind", "outcome"], registry=self.registry
+        )
+        self._job_seconds = Histogram(
+            "quorum_job_seconds", "Run time of jobs.", ["kind"], buckets=JOB_SECONDS, registry=self.registry
+        )
+        self._jobs_running = Gauge("quorum_jobs_running", "Jobs at work in this process.", registry=self.registry)
+        self._jobs_queued = Gauge("quorum_jobs_queued", "Jobs that wait in this process.", registry=self.registry)
 
     def request_done(self, method: str, route: str, status: int, seconds: float, stages: Mapping[str, float]) -> None:
         self._requests.labels(method, route, str(status)).inc()
@@ -69,6 +82,16 @@ class Metrics:
     def cache_looked_up(self, hits: int, misses: int) -> None:
         self._cache.labels("hit").inc(hits)
         self._cache.labels("miss").inc(misses)
+
+    def job_ended(self, kind: str, outcome: str, run_s: float | None) -> None:
+        """`run_s` is None for a job that did not run in this process."""
+        self._jobs.labels(kind, outcome).inc()
+        if run_s is not None:
+            self._job_seconds.labels(kind).observe(run_s)
+
+    def jobs_changed(self, running: int, queued: int) -> None:
+        self._jobs_running.set(running)
+        self._jobs_queued.set(queued)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as Picture
 
 from service.deadline import Deadline, deadline_error
 from service.engines.base import Engine, Outcome
@@ -46,6 +47,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """One image's tensors so far, and its picture while further geometries may be asked for."""
+
+    tensors: Tensors
+    picture: Picture | None
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """One image's outcome at one backbone; `cached` says that no work was done for it."""
 
@@ -74,35 +83,22 @@ class Embedder:
     ) -> list[dict[str, Embedded] | QuorumError]:
         """Per image its `Embedded` by backbone name, or what is wrong with the image.
 
-        Known embeddings are found before anything is decoded, so a known image costs a digest and a look-up. Backbones
-        work at the same time. Everything is answered for at the deadline at the latest.
+        Backbones work at the same time. Everything is answered for at the deadline at the latest.
         """
-        with timings.measure("cache"):
-            known = await self._known([self._key(image, backbone) for image in images for backbone in backbones])
-        asked = [[each for each in backbones if self._key(image, each) not in known] for image in images]
-        with timings.measure("decode"):
-            tensors = await self._prepare_all(images, asked, deadline)
-        with timings.measure("embed"):
-            columns = await asyncio.gather(
-                *[self._ask(backbone, images, asked, tensors, deadline) for backbone in backbones]
-            )
-        results: list[dict[str, Embedded] | QuorumError] = []
-        for index, (image, entry) in enumerate(zip(images, tensors, strict=True)):
-            if isinstance(entry, QuorumError):
-                results.append(entry)
-                continue
-            hits = {each.name: known.get(self._key(image, each)) for each in backbones}
-            cached = {name: Embedded(hit, cached=True) for name, hit in hits.items() if hit is not None}
-            fresh = {
-                each.name: column[index] for each, column in zip(backbones, columns, strict=True) if index in column
-            }
-            results.append(cached | fresh)
-        return results
+        batch = self.batch(images, backbones, deadline, timings)
+        results = await batch.ask(dict.fromkeys(range(len(images)), backbones))
+        return [results[index] for index in range(len(images))]
+
+    def batch(
+        self, images: Sequence[Image], backbones: Sequence[Backbone], deadline: Deadline, timings: Timings
+    ) -> ImageBatch:
+        """Images that some of `backbones` are going to be asked about, in one or several rounds."""
+        return ImageBatch(self, images, backbones, deadline, timings)
 
     async def embed_texts(self, texts: Sequence[str], tower: TextTower, deadline: Deadline) -> Floats:
         """`float32[n, d]`, unit rows. Raises the first failing row's error: half a label set is no label set."""
         keys = [hashlib.sha256(f"{tower.digest}\n{text}".encode()).hexdigest() for text in texts]
-        known = await self._known(keys)
+        known = await self.look_up(keys)
         missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
         loop = asyncio.get_running_loop()
         for start in range(0, len(missing), TEXTS_AT_ONCE):
@@ -118,59 +114,126 @@ class Embedder:
                     raise outcome
         return np.stack([known[key] for key in keys])
 
-    async def _known(self, keys: Sequence[str]) -> dict[str, Floats]:
+    async def look_up(self, keys: Sequence[str]) -> dict[str, Floats]:
         known = await self.cache.get_many(keys)
         self.observer.cache_looked_up(len(known), len(keys) - len(known))
         return known
 
-    async def _prepare_all(
-        self, images: Sequence[Image], asked: Sequence[Sequence[Backbone]], deadline: Deadline
-    ) -> list[Tensors | QuorumError]:
-        """Per image the tensors that the asked backbones take; an image that nobody is asked about is not decoded."""
-        loop = asyncio.get_running_loop()
-        running = {
-            index: loop.run_in_executor(self.executor, self._prepare, image.data, backbones, deadline)
-            for index, (image, backbones) in enumerate(zip(images, asked, strict=True))
-            if backbones
-        }
-        if running:
-            await asyncio.wait(running.values(), timeout=deadline.remaining_s)
-        return [_tensors(running[index]) if index in running else {} for index in range(len(images))]
-
-    def _prepare(self, data: bytes, backbones: Sequence[Backbone], deadline: Deadline) -> Tensors:
-        deadline.check("waiting to be decoded")
-        picture = decode(data, self.limits, self.target_size)
-        geometries = {backbone.preprocessing.geometry: backbone.preprocessing for backbone in backbones}
-        return {geometry: preprocess(picture, preprocessing) for geometry, preprocessing in geometries.items()}
-
-    async def _ask(
-        self,
-        backbone: Backbone,
-        images: Sequence[Image],
-        asked: Sequence[Sequence[Backbone]],
-        tensors: Sequence[Tensors | QuorumError],
-        deadline: Deadline,
-    ) -> dict[int, Embedded]:
-        """`backbone`'s fresh outcomes by the image's index."""
-        rows = {
-            index: entry[backbone.preprocessing.geometry]
-            for index, entry in enumerate(tensors)
-            if backbone in asked[index] and not isinstance(entry, QuorumError)
-        }
-        if not rows:
-            return {}
-        outcomes = await self.engine.embed(backbone.image.name, list(rows.values()), deadline)
-        fresh = dict(zip(rows, outcomes, strict=True))
-        good = {self._key(images[index], backbone): row for index, row in fresh.items() if isinstance(row, np.ndarray)}
-        await self.cache.put_many(good)
-        return {index: Embedded(outcome) for index, outcome in fresh.items()}
-
-    def _key(self, image: Image, backbone: Backbone) -> str:
+    def key(self, image: Image, backbone: Backbone) -> str:
+        """Under which the cache holds an embedding."""
         # The decoder's own reduction depends on the zoo's largest input, so that is part of what made the embedding.
         return f"{image.digest}:{backbone.image.digest}:{backbone.preprocessing.geometry}:{self.target_size}"
 
 
-def _tensors(task: asyncio.Future[Tensors]) -> Tensors | QuorumError:
+class ImageBatch:
+    """The images of one request: decoded once, however many rounds of asking there are.
+
+    Known embeddings are found before anything is decoded, so a known image costs a digest and a look-up. A picture
+    stays in memory while one of the request's backbones may still want it in another geometry.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        images: Sequence[Image],
+        backbones: Sequence[Backbone],
+        deadline: Deadline,
+        timings: Timings,
+    ) -> None:
+        self._embedder = embedder
+        self._images = images
+        self._geometries = {backbone.preprocessing.geometry for backbone in backbones}
+        self._deadline = deadline
+        self._timings = timings
+        self._prepared: dict[int, Prepared | QuorumError] = {}
+
+    async def ask(self, asking: Mapping[int, Sequence[Backbone]]) -> dict[int, dict[str, Embedded] | QuorumError]:
+        """Ask about the images at some indices; per index `Embedded` by backbone name, or what is wrong with the image.
+
+        Backbones work at the same time, each on all of its images together.
+        """
+        embedder, images = self._embedder, self._images
+        pairs = [(index, backbone) for index, backbones in asking.items() for backbone in backbones]
+        with self._timings.measure("cache"):
+            known = await embedder.look_up([embedder.key(images[index], backbone) for index, backbone in pairs])
+        answered: dict[int, dict[str, Embedded]] = {index: {} for index in asking}
+        missing: dict[int, list[Backbone]] = {}
+        for index, backbone in pairs:
+            hit = known.get(embedder.key(images[index], backbone))
+            if hit is None:
+                missing.setdefault(index, []).append(backbone)
+            else:
+                answered[index][backbone.name] = Embedded(hit, cached=True)
+        with self._timings.measure("decode"):
+            await self._prepare_all(missing)
+        with self._timings.measure("embed"):
+            wanted = {backbone.name: backbone for backbones in missing.values() for backbone in backbones}
+            columns = await asyncio.gather(*[self._ask_one(backbone, missing) for backbone in wanted.values()])
+        for backbone, column in zip(wanted.values(), columns, strict=True):
+            for index, embedded in column.items():
+                answered[index][backbone.name] = embedded
+        return {index: self._outcomes(index, answered[index], missing.get(index, ())) for index in asking}
+
+    def _outcomes(
+        self, index: int, answers: dict[str, Embedded], missing: Sequence[Backbone]
+    ) -> dict[str, Embedded] | QuorumError:
+        """What is wrong with an image is its own error, but whoever knew it before still answers."""
+        prepared = self._prepared.get(index)
+        if not missing or not isinstance(prepared, QuorumError):
+            return answers
+        return answers | {backbone.name: Embedded(prepared) for backbone in missing} if answers else prepared
+
+    async def _prepare_all(self, missing: Mapping[int, Sequence[Backbone]]) -> None:
+        """The tensors that the asked backbones take; an image that nobody is asked about is not decoded."""
+        loop = asyncio.get_running_loop()
+        running = {
+            index: loop.run_in_executor(self._embedder.executor, self._prepare, index, backbones)
+            for index, backbones in missing.items()
+            if not self._is_ready(index, backbones)
+        }
+        if running:
+            await asyncio.wait(running.values(), timeout=self._deadline.remaining_s)
+        self._prepared |= {index: _outcome(task) for index, task in running.items()}
+
+    def _is_ready(self, index: int, backbones: Sequence[Backbone]) -> bool:
+        prepared = self._prepared.get(index)
+        if not isinstance(prepared, Prepared):
+            return prepared is not None  # what is wrong with an image stays wrong
+        return all(backbone.preprocessing.geometry in prepared.tensors for backbone in backbones)
+
+    def _prepare(self, index: int, backbones: Sequence[Backbone]) -> Prepared:
+        self._deadline.check("waiting to be decoded")
+        before = self._prepared.get(index)
+        tensors, picture = (before.tensors, before.picture) if isinstance(before, Prepared) else ({}, None)
+        if picture is None:
+            picture = decode(self._images[index].data, self._embedder.limits, self._embedder.target_size)
+        wanted = {each.preprocessing.geometry: each.preprocessing for each in backbones}
+        made = {name: preprocess(picture, each) for name, each in wanted.items() if name not in tensors}
+        tensors = tensors | made
+        return Prepared(tensors, picture if self._geometries - tensors.keys() else None)
+
+    async def _ask_one(self, backbone: Backbone, missing: Mapping[int, Sequence[Backbone]]) -> dict[int, Embedded]:
+        """`backbone`'s fresh outcomes by the image's index."""
+        rows = {
+            index: prepared.tensors[backbone.preprocessing.geometry]
+            for index, backbones in missing.items()
+            if backbone in backbones and isinstance(prepared := self._prepared[index], Prepared)
+        }
+        if not rows:
+            return {}
+        embedder = self._embedder
+        outcomes = await embedder.engine.embed(backbone.image.name, list(rows.values()), self._deadline)
+        fresh = dict(zip(rows, outcomes, strict=True))
+        good = {
+            embedder.key(self._images[index], backbone): row
+            for index, row in fresh.items()
+            if isinstance(row, np.ndarray)
+        }
+        await embedder.cache.put_many(good)
+        return {index: Embedded(outcome) for index, outcome in fresh.items()}
+
+
+def _outcome(task: asyncio.Future[Prepared]) -> Prepared | QuorumError:
     if not task.done():
         task.cancel()
         return deadline_error("decoding images")

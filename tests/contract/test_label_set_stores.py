@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from service.errors import ConfigurationError
-from service.pipeline.labels import LabelLimits, LabelSet, make_label_set
-from service.stores.base import LabelSetStore
-from service.stores.sqlite import SqliteLabelSets
-
-LIMITS = LabelLimits(10, 100, 100)
+from service.stores.base import LabelSetStore, State
+from service.stores.sqlite import SqliteState
+from tests.support.state import CARS, PETS, RETENTION
 
 
-def label_set(*labels: str) -> LabelSet:
-    return make_label_set(labels, ["a {}", "the {}"], LIMITS)
-
-
-PETS, CARS = label_set("cat", "dog"), label_set("bus", "tram", "Zürich 🚋")
-
-
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LabelSetStore]:
-    assert request.param == "sqlite"
-    store = SqliteLabelSets(tmp_path / "deep" / "state.sqlite3")
-    await store.start()
-    yield store
-    await store.close()
+@pytest.fixture
+def store(state: State) -> LabelSetStore:
+    return state.label_sets
 
 
 async def test_what_was_put_is_found(store: LabelSetStore) -> None:
@@ -79,27 +65,24 @@ async def test_writers_at_the_same_time_do_not_lose_each_other(store: LabelSetSt
     assert [item.name for item in (await store.list(after=None, limit=100)).items] == names
 
 
-async def test_another_process_on_the_same_file_sees_what_was_put(store: LabelSetStore, tmp_path: Path) -> None:
+async def test_another_process_on_the_same_state_sees_what_was_put(store: LabelSetStore, other: State) -> None:
     await store.put("pets", PETS)
-    other = SqliteLabelSets(tmp_path / "deep" / "state.sqlite3")
-    await other.start()
-    await other.put("cars", CARS)
-    assert await store.get("cars") == await other.get("cars")
-    assert (await other.get("pets")) is not None
-    await other.close()
+    await other.label_sets.put("cars", CARS)
+    assert await store.get("cars") == await other.label_sets.get("cars")
+    assert (await other.label_sets.get("pets")) is not None
 
 
 async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.sqlite3").write_bytes(b"this is no database at all, and long enough to be looked at" * 20)
     with pytest.raises(ConfigurationError, match=r"QUORUM_STATE_PATH: cannot open .*state\.sqlite3"):
-        await SqliteLabelSets(tmp_path / "state.sqlite3").start()
+        await SqliteState(tmp_path / "state.sqlite3", RETENTION).start()
 
 
 async def test_a_path_that_is_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="QUORUM_STATE_PATH: cannot open"):
-        await SqliteLabelSets(tmp_path).start()
+        await SqliteState(tmp_path, RETENTION).start()
 
 
 async def test_using_a_store_that_was_not_started_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="before start"):
-        await SqliteLabelSets(tmp_path / "state.sqlite3").get("pets")
+        await SqliteState(tmp_path / "state.sqlite3", RETENTION).label_sets.get("pets")

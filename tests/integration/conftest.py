@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,6 +13,9 @@ from service.cli import app
 from tests.support.images import jpeg
 
 Quorum = Callable[..., Result]
+Photos = Callable[..., Path]
+
+LABELS = ("cat", "dog", "fox")
 
 
 @pytest.fixture
@@ -38,3 +42,26 @@ def cat(tmp_path: Path) -> Path:
     path = tmp_path / "cat.jpg"
     path.write_bytes(jpeg(seed=1))
     return path
+
+
+@pytest.fixture
+def pets(quorum: Quorum) -> str:
+    """The name of a label set of `LABELS`."""
+    assert quorum("labels", "set", "pets", "--labels", ",".join(LABELS)).exit_code == 0
+    return "pets"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Photos:
+    """`photos(3, "cat", "dog")`: a folder with that many different images of each class, or without any classes."""
+
+    def make(count: int, *classes: str, name: str = "photos") -> Path:
+        folder = tmp_path / name
+        for label in classes or ("",):
+            inside = folder / label
+            inside.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                (inside / f"{number}.jpg").write_bytes(jpeg(24, 24, seed=crc32(label.encode()) + number))
+        return folder
+
+    return make

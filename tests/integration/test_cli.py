@@ -13,14 +13,11 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
-from typer.testing import Result
 
-from service.api.schemas import ClassifyResponse, PredictionOut, ResultOut, UsageOut, VoteOut
 from service.cli import app
-from service.cli.classify import show
-from service.policies import ExitReason
 from service.settings import Settings
 from tests.integration.conftest import Quorum
+from tests.support.cli import said
 from tests.support.images import jpeg
 
 ROOT = Path(__file__).parents[2]
@@ -28,12 +25,21 @@ COMMANDS = [
     [],
     ["serve"],
     ["classify"],
+    ["fit"],
+    ["calibrate"],
     ["models"],
     ["labels"],
     ["labels", "list"],
     ["labels", "show"],
     ["labels", "set"],
     ["labels", "delete"],
+    ["labels", "fitted"],
+    ["labels", "activate"],
+    ["labels", "forget"],
+    ["jobs"],
+    ["jobs", "list"],
+    ["jobs", "show"],
+    ["jobs", "cancel"],
 ]
 
 
@@ -146,39 +152,6 @@ def test_an_unknown_backbone_is_answered_with_the_servers_sentence(quorum: Quoru
     assert result.exit_code == 1
 
 
-@pytest.mark.parametrize(("reason", "sentence"), [("deadline", "within the deadline"), ("degraded", "failed")])
-def test_an_answer_that_is_not_everybodys_says_so(
-    capsys: pytest.CaptureFixture[str], reason: ExitReason, sentence: str
-) -> None:
-    votes = {
-        "small": VoteOut(weight=1.25, top_label="cat", probability=0.9, cached=True),
-        "large": VoteOut(weight=0.75, top_label="dog", probability=0.6, cached=False),
-    }
-    result = ResultOut(
-        index=0,
-        predictions=[PredictionOut(label="cat", probability=0.75, cosine=0.2)],
-        confidence=0.75,
-        exit_score=0.75,
-        policy="mean",
-        exit_reason=reason,
-        stages=1,
-        backbones=votes,
-        gflops=1.5,
-        gflops_full=1.75,
-        degraded=reason == "degraded",
-    )
-    usage = UsageOut(images=1, backbone_calls={"large": 1}, gflops=1.5, gflops_full=1.75)
-    show(ClassifyResponse(id="1", model="committee", label_set=None, results=[result], usage=usage), ["cat.jpg"])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert sentence in shown
-    assert "small (weight 1.25) says cat (90.0%, cached), large (weight 0.75) says dog (60.0%); 1.5 of 1.75" in shown
-
-
-def said(result: Result) -> str:
-    """What is in the box that usage errors are drawn in."""
-    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -190,6 +163,8 @@ def said(result: Result) -> str:
         (["-", "-", "--labels", "a,b"], "- can be given once"),
         (["CAT", "--labels", "a,b", "--policy", "guess"], "'guess' is not one of"),
         (["CAT", "--labels", "a,b", "--top-k", "0"], "--top-k"),
+        (["CAT", "--labels", "a,b", "--min-confidence", "1.5"], "--min-confidence"),
+        (["CAT", "--labels", "a,b", "--max-gflops", "-1"], "--max-gflops"),
         (["CAT", "--labels", "a,b", "--url", "localhost:8000"], '"localhost:8000" is not the address of a server'),
         ([], "Missing argument"),
     ],
@@ -236,7 +211,9 @@ def test_label_sets_are_kept_between_commands(quorum: Quorum, cat: Path) -> None
     assert created.stdout == "pets: created, 2 classes.\n"
     assert quorum("labels", "set", "pets", "--labels", "cat").stdout == "pets: replaced, 1 class.\n"
     assert "pets" in quorum("labels", "list").stdout
-    assert "Prompts: a photo of a {}." in quorum("labels", "show", "pets").stdout
+    described = quorum("labels", "show", "pets").stdout
+    assert "Prompts: a photo of a {}." in described
+    assert "Nothing is fitted for it. `quorum fit` and `quorum calibrate` do that." in described
     assert quorum("classify", cat, "--label-set", "pets").exit_code == 0
     assert quorum("labels", "delete", "pets").stdout == "pets: deleted.\n"
     gone = quorum("labels", "show", "pets")

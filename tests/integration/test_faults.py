@@ -171,7 +171,7 @@ def locked(path: Path) -> Iterator[None]:
 async def test_a_locked_state_file_costs_writers_a_503_and_readers_nothing(
     make_app: MakeApp, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.stores.sqlite.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("service.stores.sqlite.file.BUSY_TIMEOUT_S", 0.1)
     async with serve(make_app()) as client:
         assert (await client.put("/v1/label-sets/pets", json={"labels": LABELS})).status_code == 201
         with locked(tmp_path / "state.sqlite3"):
@@ -184,17 +184,18 @@ async def test_a_locked_state_file_costs_writers_a_503_and_readers_nothing(
         assert (await client.put("/v1/label-sets/pets", json={"labels": ["car"]})).status_code == 200
 
 
-async def test_a_deadline_holds_while_somebody_else_waits_for_the_state_file(
+async def test_while_somebody_else_writes_writers_leave_at_their_deadline_and_readers_do_not_wait(
     make_app: MakeApp, serve: Serve, tmp_path: Path
 ) -> None:
-    async with serve(make_app(default_deadline_ms=400)) as client:
+    async with serve(make_app(default_deadline_ms=1_000)) as client:
         await client.put("/v1/label-sets/pets", json={"labels": LABELS})
         with locked(tmp_path / "state.sqlite3"):
             writing = asyncio.create_task(client.put("/v1/label-sets/pets", json={"labels": ["car"]}))
             await asyncio.sleep(0.05)
-            response, seconds = await timed(client, jpeg(), label_set="pets", deadline_ms=300)
-            error_of(response, 504, "deadline_exceeded")
-            assert seconds < 0.3 + GRACE_S
-            for path in ("/v1/label-sets", "/v1/label-sets/pets"):
-                error_of(await client.get(path), 504, "deadline_exceeded")
-            error_of(await writing, 504, "deadline_exceeded")
+            response, seconds = await timed(client, jpeg(), label_set="pets", deadline_ms=30_000)
+            assert response.status_code == 200
+            assert seconds < 4.0, "less than the writer would wait"
+            for path in ("/v1/label-sets", "/v1/label-sets/pets", "/v1/jobs"):
+                assert (await client.get(path)).status_code == 200
+            for writer in (writing, client.delete("/v1/label-sets/pets"), client.delete("/v1/jobs/job_1")):
+                error_of(await writer, 504, "deadline_exceeded")

@@ -26,6 +26,6 @@ class ExportedOpenClip:
 @pytest.fixture(scope="session")
 def openclip(tmp_path_factory: pytest.TempPathFactory) -> ExportedOpenClip:
     """`SMALL` in full precision."""
-    backbone = load_openclip(SMALL, "none", random_weights=True)
+    backbone = load_openclip(SMALL, None, random_weights=True)
     repository = tmp_path_factory.mktemp("openclip")
-    return ExportedOpenClip(backbone, write_backbone(repository, backbone, half=False), repository)
+    return ExportedOpenClip(backbone, write_backbone(repository, backbone), repository)

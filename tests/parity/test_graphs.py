@@ -41,7 +41,7 @@ def test_every_tower_of_the_zoo_equals_torch(name: str) -> None:
     tokenizer = train_tokenizer(["a photo of a cat"], vocab_size=300, context_length=model.context_length)
     preprocessing = zoo_preprocessing(name)
     backbone = Backbone(name, "x", model, preprocessing, tokenizer, model.context_length, 14.0, "made by a test")
-    graphs = export_graphs(backbone, half=False)
+    graphs = export_graphs(backbone)
     pictures = _pictures(5, preprocessing.image_size)
     expected = _torch_embeddings(model, pictures, preprocessing)
     assert np.abs(run_session(open_session(graphs.image.model), pictures) - expected).max() <= MAX_DIFFERENCE

@@ -25,6 +25,8 @@ TEXTS = [
     "naïve café Zürich Ærøskøbing straße",
     "日本語 русский עברית हिन्दी",
     "emoji 🙂 👩‍🚀 ✨",
+    "it\u2019s \u201cquoted\u201d and \u2018so\u2019 on",
+    "\ufb01sh \ufb02our \uff23\uff2c\uff29\uff30\uff01 cafe\u0301 e\x07f \u3000 g",
     "supercalifragilisticexpialidocious antidisestablishmentarianism",
     "<start_of_text> in the middle <end_of_text> of it",
     "word " * 100,

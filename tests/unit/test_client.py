@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from service.client import (
     TimedOutError,
     UnexpectedResponseError,
 )
+from tests.support.client import Caller, Server
 
 ROOT = Path(__file__).parents[2]
 NO_JITTER = Retry(jitter=0.0)
@@ -39,68 +39,6 @@ BUSY = {
         "request_id": "req_1",
     }
 }
-
-Handler = Callable[[httpx2.Request], httpx2.Response]
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_000.0
-        self.slept_s: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.slept_s.append(seconds)
-        self.now_s += seconds
-
-    async def sleep_async(self, seconds: float) -> None:
-        self.sleep(seconds)
-
-
-class Server:
-    """Answers with what it was given, in turn, the last one for ever; keeps what it was asked."""
-
-    def __init__(self, *answers: httpx2.Response | type[httpx2.TransportError]) -> None:
-        self._answers = list(answers)
-        self.requests: list[httpx2.Request] = []
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.requests.append(request)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, type):
-            raise answer("on purpose", request=request)
-        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
-
-
-class Caller:
-    """Calls a method of either client the same way, so that every test holds for both."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.clock = Clock()
-
-    def __call__(self, handler: Handler, method: str, *args: Any, **options: Any) -> Any:
-        settings = {name: options.pop(name) for name in ("retry", "api_key", "base_url") if name in options}
-        if self.kind == "sync":
-            return self._sync(handler, method, args, options, settings)
-        return asyncio.run(self._async(handler, method, args, options, settings))
-
-    def _sync(self, handler: Handler, method: str, args: Any, options: Any, settings: Any) -> Any:
-        transport = httpx2.MockTransport(handler)
-        with QuorumClient(transport=transport, sleep=self.clock.sleep, clock=self.clock, **settings) as client:
-            result = getattr(client, method)(*args, **options)
-            return list(result) if method == "list_label_sets" else result
-
-    async def _async(self, handler: Handler, method: str, args: Any, options: Any, settings: Any) -> Any:
-        transport = httpx2.MockTransport(handler)
-        client = AsyncQuorumClient(transport=transport, sleep=self.clock.sleep_async, clock=self.clock, **settings)
-        async with client:
-            result = getattr(client, method)(*args, **options)
-            return [item async for item in result] if method == "list_label_sets" else await result
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -122,6 +60,8 @@ def label_set(name: str) -> dict[str, Any]:
         "backbones": {},
         "created_at": now,
         "updated_at": now,
+        "controller": None,
+        "cascade": None,
     }
 
 
@@ -189,6 +129,31 @@ def test_a_write_is_not_repeated_after_a_lost_connection(call: Caller) -> None:
     with pytest.raises(ConnectionFailedError):
         call(server, "put_label_set", "pets", ["cat"])
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "sentence", "may_have_arrived"),
+    [
+        (httpx2.ConnectError, "cannot be reached: on purpose", False),
+        (httpx2.ReadError, "connection to http://127.0.0.1:8000 was lost: on purpose", True),
+        (httpx2.RemoteProtocolError, "was lost: on purpose", True),
+        (httpx2.ReadTimeout, "did not answer PUT /v1/label-sets/pets in time", True),
+    ],
+)
+def test_an_error_tells_whether_the_server_may_know_of_the_call(
+    call: Caller, failure: type[httpx2.TransportError], sentence: str, may_have_arrived: bool
+) -> None:
+    with pytest.raises(ConnectionFailedError, match=sentence) as caught:
+        call(Server(failure), "put_label_set", "pets", ["cat"])
+    assert caught.value.may_have_arrived is may_have_arrived
+
+
+def test_a_failure_without_words_is_called_by_its_name(call: Caller) -> None:
+    def silent(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadError("", request=request)
+
+    with pytest.raises(ConnectionFailedError, match=r"was lost: ReadError\.$"):
+        call(silent, "put_label_set", "pets", ["cat"])
 
 
 def test_a_write_that_was_refused_for_now_is_repeated(call: Caller) -> None:

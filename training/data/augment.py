@@ -12,7 +12,8 @@ class Augmentation:
     """Strength of the random changes; all ranges are drawn uniformly, per image.
 
     scale: area of the crop relative to the image; rotation in degrees; shift relative to half a side; stretch of the
-    aspect ratio in log units; contrast, brightness and saturation as half-widths around 1.
+    aspect ratio in log units; contrast, brightness and saturation as half-widths around 1; mirror and invert are shares
+    of images shown as in a mirror (not for digits) and as negatives (for what is drawn both ways round).
     """
 
     scale: tuple[float, float] = (0.6, 1.1)
@@ -22,6 +23,8 @@ class Augmentation:
     brightness: float = 0.2
     saturation: float = 0.3
     stretch: float = 0.08
+    mirror: float = 0.5
+    invert: float = 0.0
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -33,7 +36,7 @@ def affine_matrices(n: int, strength: Augmentation, generator: torch.Generator) 
     side = _uniform(n, *strength.scale, generator).sqrt()
     stretch = _uniform(n, -strength.stretch, strength.stretch, generator).exp()
     angle = torch.deg2rad(_uniform(n, -strength.rotation_degrees, strength.rotation_degrees, generator))
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    mirror = torch.where(torch.rand(n, generator=generator) < strength.mirror, -1.0, 1.0)
     # A crop smaller than the image may lie anywhere inside it, besides the small free shift.
     room = (1 - side).clamp(min=0) + strength.shift
     dx, dy = (_uniform(n, -1, 1, generator) * room for _ in range(2))
@@ -53,12 +56,21 @@ def jitter_colours(images: Tensor, strength: Augmentation, generator: torch.Gene
     images = torch.lerp(grey.expand_as(images), images, factor(strength.saturation))
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = torch.lerp(mean.expand_as(images), images, factor(strength.contrast))
-    return (images * factor(strength.brightness)).clamp_(0, 1)
+    images = (images * factor(strength.brightness)).clamp_(0, 1)
+    if strength.invert == 0:
+        return images
+    negative = torch.rand(n, generator=generator).view(n, 1, 1, 1) < strength.invert
+    return torch.where(negative, 1 - images, images)
 
 
-def augment(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
-    """uint8[n, h, w, 3] to augmented float32[n, 3, h, w] in 0..1. Edges are continued by reflection."""
+def augment(images: Tensor, strength: Augmentation, generator: torch.Generator, side: int | None = None) -> Tensor:
+    """uint8[n, h, w, 3] to augmented float32[n, 3, h, w] in 0..1, or [n, 3, side, side] where a side is given.
+
+    Edges are continued by reflection.
+    """
     planes = images.permute(0, 3, 1, 2).float().div_(255).contiguous()
+    if side is not None:
+        planes = functional.interpolate(planes, size=(side, side), mode="bilinear", antialias=True)
     matrices = affine_matrices(len(planes), strength, generator)
     grid = functional.affine_grid(matrices, list(planes.shape), align_corners=False)
     moved = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -1,73 +1,40 @@
-"""Rows of image-text data in Parquet files.
+"""Rows in Parquet files.
 
-One file per source, named `<source>.parquet`, with the columns `image` (an encoded picture), `captions` (list of
-strings), `label` (string or null), `split` (`train` or `test`) and `source`. Other columns are ignored.
+The columns are `image` (an encoded picture), `captions` (list of strings), `label` (string or null), `split` (`train`
+or `test`) and `source`. Of the column `extra` (a JSON object; may be absent) only `concept` and `broad_label` are read.
+Other columns are ignored.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from training.data.rows import DataError, Row, make_row
+
 COLUMNS = ("image", "captions", "label", "split", "source")
+EXTRA = "extra"
 
 
-class DataError(ValueError):
-    """The data on disk cannot be used; the message names the file and what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One picture with its texts as it lies on disk.
-
-    `image` holds encoded bytes (WebP, JPEG, PNG), `digest` the sha256 of those bytes in hex, `test` whether the file
-    marks the row as a test row.
-    """
-
-    image: bytes
-    digest: str
-    captions: tuple[str, ...]
-    label: str | None
-    source: str
-    test: bool
-
-
-def available_sources(data_dir: Path) -> tuple[str, ...]:
-    """Names of the sources in `data_dir`, sorted. Raises `DataError` if there are none."""
-    names = tuple(sorted(path.stem for path in data_dir.glob("*.parquet")))
-    if not names:
-        raise DataError(f"{data_dir}: no *.parquet file here")
-    return names
-
-
-def read_rows(data_dir: Path, sources: Sequence[str]) -> Iterator[Row]:
-    """Every row of the named sources, file by file, in file order.
-
-    Raises `DataError` for a missing file, a missing column or a `split` other than `train` and `test`.
-    """
-    for source in sources:
-        path = data_dir / f"{source}.parquet"
-        if not path.is_file():
-            raise DataError(f"{path}: no such file (sources here: {', '.join(available_sources(data_dir))})")
-        yield from _read_file(path)
-
-
-def _read_file(path: Path) -> Iterator[Row]:
+def read_parquet(path: Path) -> Iterator[Row]:
+    """Every row of one file, in order. Raises `DataError` for a missing column and for what `make_row` refuses."""
     with pq.ParquetFile(path) as file:
         missing = set(COLUMNS) - set(file.schema_arrow.names)
         if missing:
             raise DataError(f"{path}: missing columns {', '.join(sorted(missing))}")
-        for batch in file.iter_batches(batch_size=1024, columns=list(COLUMNS)):
+        columns = [name for name in (*COLUMNS, EXTRA) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=1024, columns=columns):
             for record in batch.to_pylist():
-                if record["split"] not in ("train", "test"):
-                    raise DataError(f"{path}: split {record['split']!r} is neither 'train' nor 'test'")
-                yield Row(
-                    image=record["image"],
-                    digest=hashlib.sha256(record["image"]).hexdigest(),
-                    captions=tuple(record["captions"]),
-                    label=record["label"],
-                    source=record["source"],
-                    test=record["split"] == "test",
-                )
+                extra = _extra(record.pop(EXTRA, None), path)
+                yield make_row(path, extra=extra, **record)
+
+
+def _extra(text: str | None, path: Path) -> dict[str, object]:
+    try:
+        extra = json.loads(text or "{}")
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise DataError(f"{path}: {EXTRA} holds {text!r}, which is no JSON object")
+    return extra

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,8 @@ from service.errors import RequestError
 from service.model_config import Preprocessing
 from service.pipeline.decode import ImageLimits, decode
 from service.pipeline.preprocess import preprocess
-from training.data.parquet import DataError, Row, available_sources, read_rows
+from training.data.rows import DataError, Row
+from training.data.sources import DataDirs, available_sources, read_rows
 from training.data.splits import Split, assign_splits
 
 # Data on disk is trusted as far as its size goes.
@@ -23,7 +23,8 @@ LIMITS = ImageLimits(max_bytes=1 << 30, max_pixels=1 << 30)
 class Samples:
     """n decoded samples.
 
-    images: uint8[n, size, size, 3], RGB; captions, labels, sources, digests: length n, in the same order.
+    images: uint8[n, size, size, 3], RGB; captions, labels, sources, digests: length n, in the same order. A label that
+    is broad (see `Row`) is left out: the captions say more.
     """
 
     images: npt.NDArray[np.uint8]
@@ -62,7 +63,7 @@ def decode_rows(rows: Sequence[Row], preprocessing: Preprocessing, *, progress: 
     return Samples(
         images=images,
         captions=tuple(row.captions for row in rows),
-        labels=tuple(row.label for row in rows),
+        labels=tuple(None if row.broad else row.label for row in rows),
         sources=tuple(row.source for row in rows),
         digests=tuple(row.digest for row in rows),
     )
@@ -75,7 +76,7 @@ def select_rows(rows: Iterable[Row], split: Split, sources: Sequence[str]) -> li
 
 
 def load_samples(
-    data_dir: Path, split: Split, sources: Sequence[str], preprocessing: Preprocessing, *, progress: bool = False
+    data_dir: DataDirs, split: Split, sources: Sequence[str], preprocessing: Preprocessing, *, progress: bool = False
 ) -> Samples:
     """Samples of one split and of `sources`, every file in `data_dir` being read for duplicates.
 
@@ -83,5 +84,5 @@ def load_samples(
     """
     rows = select_rows(read_rows(data_dir, available_sources(data_dir)), split, sources)
     if not rows:
-        raise DataError(f"{data_dir}: no row in split {split} of {', '.join(sources)}")
+        raise DataError(f"no row in split {split} of {', '.join(sources)}")
     return decode_rows(rows, preprocessing, progress=progress)

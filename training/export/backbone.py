@@ -1,7 +1,6 @@
-"""One backbone into a model repository."""
+"""One backbone: both towers as checked graphs, and what their configuration files say."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from service.model_config import ImageTowerConfig, Preprocessing, TextTowerConfi
 from training.export.cost import gflops
 from training.export.errors import ExportError
 from training.export.graph import Parity, checked_parity, export_graph, parity, store_half
+from training.export.precision import Precision
+from training.export.quantize import CalibrationPictures, quantize_image_tower
+from training.export.repository import Folders, replace_folders
 from training.export.towers import ImageTower, TextTower
 from training.models.tokenizer import encode
 
@@ -40,10 +42,14 @@ class Backbone:
 
 @dataclass(frozen=True)
 class TowerGraph:
-    """An exported tower: the graph to be written, its cost per item, and how far it is from torch: as computed in
-    float32 (refused above the limit) and as stored (the same unless weights are stored in half precision)."""
+    """An exported tower: the graph to be written, its cost per item, and two distances.
+
+    `parity` is that of the float32 graph from torch, refused above the limit. `stored_parity` is that of the graph as
+    stored: from torch, or for int8 from the float32 graph on pictures that did not set its scales.
+    """
 
     model: onnx.ModelProto
+    precision: Precision
     embedding_dim: int
     gflops: float
     parity: Parity
@@ -58,25 +64,15 @@ class BackboneGraphs:
     text: TowerGraph
 
 
-def _export_tower(tower: nn.Module, batch: Tensor, input_name: str, *, half: bool) -> TowerGraph:
-    graph = export_graph(tower, batch[:2], input_name)
-    exact = checked_parity(tower, graph, batch)
-    stored = store_half(graph) if half else graph
-    with torch.no_grad():
-        width = tower(batch[:1]).shape[1]
-    return TowerGraph(
-        model=stored,
-        embedding_dim=int(width),
-        gflops=round(gflops(tower, batch[:1]), 6),
-        parity=exact,
-        stored_parity=parity(tower, stored, batch) if half else exact,
-    )
+TemperatureFitter = Callable[[Backbone, BackboneGraphs], float]
 
 
-def export_graphs(backbone: Backbone, *, half: bool) -> BackboneGraphs:
+def export_graphs(
+    backbone: Backbone, precision: Precision = "float32", calibration: CalibrationPictures | None = None
+) -> BackboneGraphs:
     """Both towers as ONNX, checked against torch on random pictures and a few texts.
 
-    `half` stores weights as float16. Raises `ExportError` where a graph strays from torch.
+    `calibration` is needed for `int8` and unused otherwise. Raises `ExportError` where a graph strays from torch.
     """
     backbone.model.eval()
     size = backbone.preprocessing.image_size
@@ -87,14 +83,43 @@ def export_graphs(backbone: Backbone, *, half: bool) -> BackboneGraphs:
         raise ExportError(f"The tokenizer gives {ids.shape[1]} ids, the text tower takes {backbone.context_length}.")
     image = ImageTower(backbone.model, backbone.preprocessing.mean, backbone.preprocessing.std).eval()
     return BackboneGraphs(
-        image=_export_tower(image, pictures, "image", half=half),
-        text=_export_tower(TextTower(backbone.model).eval(), ids, "input_ids", half=half),
+        image=_export_tower(image, pictures, "image", precision, calibration),
+        text=_export_tower(
+            TextTower(backbone.model).eval(), ids, "input_ids", "float16" if precision == "int8" else precision
+        ),
+    )
+
+
+def _export_tower(
+    tower: nn.Module,
+    batch: Tensor,
+    input_name: str,
+    precision: Precision,
+    calibration: CalibrationPictures | None = None,
+) -> TowerGraph:
+    graph = export_graph(tower, batch[:2], input_name)
+    exact = checked_parity(tower, graph, batch)
+    stored, stored_parity = graph, exact
+    if precision == "float16":
+        stored = store_half(graph)
+        stored_parity = parity(tower, stored, batch)
+    elif precision == "int8":
+        if calibration is None:
+            raise ExportError("int8 needs pictures to calibrate on.")
+        stored, stored_parity = quantize_image_tower(graph, calibration)
+    return TowerGraph(
+        model=stored,
+        precision=precision,
+        embedding_dim=int(graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value),
+        gflops=round(gflops(tower, batch[:1]), 6),
+        parity=exact,
+        stored_parity=stored_parity,
     )
 
 
 def tower_configs(
     backbone: Backbone, graphs: BackboneGraphs, temperature: float
-) -> tuple[ImageTowerConfig | TextTowerConfig, ...]:
+) -> tuple[ImageTowerConfig, TextTowerConfig]:
     """What `config.pbtxt` says about the image tower and about the text tower."""
     image = ImageTowerConfig(
         backbone=backbone.name,
@@ -126,36 +151,40 @@ def write_backbone(
     repository: Path,
     backbone: Backbone,
     *,
-    half: bool,
-    fit_temperature: Callable[[Backbone, BackboneGraphs], float] | None = None,
+    precision: Precision = "float32",
+    calibration: CalibrationPictures | None = None,
+    fit_temperature: TemperatureFitter | None = None,
 ) -> BackboneGraphs:
     """Export `backbone` into `repository`, replacing what is there under its name.
 
-    `fit_temperature` sees the graphs as they will be served; without it the temperature is 1. Raises `ExportError`.
+    `fit_temperature` sees the graphs as they will be served; without it the temperature is 1. Raises `ExportError`,
+    and then leaves what was there.
     """
-    graphs = export_graphs(backbone, half=half)
+    graphs = export_graphs(backbone, precision, calibration)
     temperature = 1.0 if fit_temperature is None else fit_temperature(backbone, graphs)
-    image, text = tower_configs(backbone, graphs, temperature)
-    towers: tuple[tuple[ImageTowerConfig | TextTowerConfig, TowerGraph], ...] = (
-        (image, graphs.image),
-        (text, graphs.text),
-    )
-    for config, graph in towers:
-        folder = repository / config.model_name
-        (folder / "1").mkdir(parents=True, exist_ok=True)
-        _replace(folder / "1" / "model.onnx", graph.model.SerializeToString(deterministic=True))
-        if isinstance(config, TextTowerConfig):
-            _replace(folder / TOKENIZER_FILE, backbone.tokenizer.to_str().encode())
-        # Last: the digest in it makes a half-written folder unloadable instead of wrong.
-        _replace(folder / "config.pbtxt", render_config(config).encode())
+    replace_folders(repository, backbone_folders(backbone, graphs, temperature))
     return graphs
 
 
+def backbone_folders(backbone: Backbone, graphs: BackboneGraphs, temperature: float) -> Folders:
+    """The files of both towers' folders."""
+    image, text = tower_configs(backbone, graphs, temperature)
+    return {
+        image.model_name: {
+            "config.pbtxt": render_config(image).encode(),
+            "1/model.onnx": _content(graphs.image.model),
+        },
+        text.model_name: {
+            "config.pbtxt": render_config(text).encode(),
+            "1/model.onnx": _content(graphs.text.model),
+            TOKENIZER_FILE: backbone.tokenizer.to_str().encode(),
+        },
+    }
+
+
+def _content(model: onnx.ModelProto) -> bytes:
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def _digest(model: onnx.ModelProto) -> str:
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    return hashlib.sha256(_content(model)).hexdigest()

@@ -14,9 +14,14 @@ def gflops(tower: nn.Module, item: Tensor) -> float:
     """
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # The counter follows gradients into modules and stumbles where a parameter itself is handed to one, as in SigLIP.
+    trainable = [parameter for parameter in tower.parameters() if parameter.requires_grad]
+    tower.requires_grad_(False)
     try:
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             tower(item)
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
     return float(counter.get_total_flops()) / 1e9

@@ -15,7 +15,7 @@ from training.export.errors import ExportError
 
 MAX_DIFFERENCE = 1e-4
 # Protobuf refuses messages of 2 GiB; the rest is room for the graph itself.
-MAX_BYTES = 2_000_000_000
+MAX_WEIGHT_BYTES = 2_000_000_000
 # Below this many elements the saved bytes do not pay for the extra node.
 MIN_HALF_ELEMENTS = 256
 EXPORTED_OUTPUT = "unit_embedding"
@@ -23,9 +23,11 @@ EXPORTED_OUTPUT = "unit_embedding"
 
 @dataclass(frozen=True)
 class Parity:
-    """Distance of a graph's embeddings from torch's: the largest difference of a component, the smallest cosine."""
+    """Distance of embeddings from those they stand for: the largest difference of a component, mean and smallest
+    cosine."""
 
     max_difference: float
+    mean_cosine: float
     min_cosine: float
 
 
@@ -35,8 +37,6 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str) -> onnx.Mod
     `example` has at least two rows: with one, the exporter would take the axis for a constant. Raises `ExportError`
     for a tower that does not fit into one file.
     """
-    if sum(p.numel() * p.element_size() for p in tower.parameters()) > MAX_BYTES:
-        raise ExportError("This tower's weights exceed 2 GB, which one ONNX file cannot hold.")
     fastpath = torch.backends.mha.get_fastpath_enabled()
     # The fused attention of inference has no ONNX counterpart.
     torch.backends.mha.set_fastpath_enabled(False)
@@ -56,6 +56,11 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str) -> onnx.Mod
         torch.backends.mha.set_fastpath_enabled(fastpath)
     if program is None:
         raise ExportError("The ONNX exporter returned nothing.")
+    # Counted here because a tower's module holds the whole model; the graph has what the tower uses.
+    tensors = [value.const_value for value in program.model.graph.initializers.values()]
+    weight_bytes = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    if weight_bytes > MAX_WEIGHT_BYTES:
+        raise ExportError(f"This tower's weights take {weight_bytes / 1e9:.1f} GB; one ONNX file can hold 2 GB.")
     return name_output(strip(program.model_proto))
 
 
@@ -126,12 +131,16 @@ def run_session(session: ort.InferenceSession, batch: npt.NDArray[np.generic]) -
     return np.asarray(embedding, dtype=np.float32)
 
 
+def distance(expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> Parity:
+    """How far unit rows `found` are from `expected`, both float32[n, d]."""
+    cosines = (expected * found).sum(axis=1)
+    return Parity(float(np.abs(expected - found).max()), float(cosines.mean()), float(cosines.min()))
+
+
 @torch.no_grad()
 def parity(tower: nn.Module, model: onnx.ModelProto, batch: Tensor) -> Parity:
     """Distance between torch and ONNX Runtime on `batch`."""
-    expected = tower(batch).numpy()
-    found = run_session(open_session(model), batch.numpy())
-    return Parity(float(np.abs(expected - found).max()), float((expected * found).sum(axis=1).min()))
+    return distance(tower(batch).numpy(), run_session(open_session(model), batch.numpy()))
 
 
 def checked_parity(tower: nn.Module, model: onnx.ModelProto, batch: Tensor) -> Parity:

@@ -1,8 +1,9 @@
 """OpenCLIP's BPE tokenizer as one `tokenizer.json`, ids equal to OpenCLIP's own."""
 
 from open_clip.tokenizer import SimpleTokenizer
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from training.export.text_cleaning import cleaning
 from training.models.tokenizer import fix_length
 
 # The pattern of `SimpleTokenizer`; the special tokens in front of it there are added tokens here.
@@ -12,18 +13,12 @@ PAD_ID = 0
 
 
 def convert_tokenizer(source: SimpleTokenizer, context_length: int) -> Tokenizer:
-    """The vocabulary and merges of `source` with its lower-casing, truncation and zero padding.
-
-    Not carried over: `ftfy`'s repair of mis-decoded text and the unescaping of HTML entities, which the `tokenizers`
-    library has no form for. Ordinary text is unaffected.
-    """
+    """The vocabulary and merges of `source` with its cleaning (see `text_cleaning`), truncation and zero padding."""
     merges = sorted(source.bpe_ranks, key=lambda pair: source.bpe_ranks[pair])
     tokenizer = Tokenizer(
         models.BPE(vocab=dict(source.encoder), merges=merges, end_of_word_suffix="</w>", continuing_subword_prefix="")
     )
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), normalizers.Lowercase()]
-    )
+    tokenizer.normalizer = cleaning("lower")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),

@@ -36,6 +36,7 @@ RESULT_FIELDS = {
     "gflops",
     "gflops_full",
     "degraded",
+    "failed",
 }
 
 

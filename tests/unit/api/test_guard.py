@@ -14,9 +14,11 @@ from tests.conftest import MakeApp, Serve
 from tests.support.api import LABELS, classify_call, error_of
 from tests.support.asgi import Caller, Unread, metric
 from tests.support.images import as_base64, jpeg
+from tests.support.state import PETS
 
 KEYS = ("first-key", "second-key")
 JSON = {"content-type": "application/json"}
+FITTED = ("GET", "PUT", "POST", "DELETE")
 GUARDED = [
     ("GET", "/v1/models"),
     ("GET", "/v1/models/small"),
@@ -24,7 +26,11 @@ GUARDED = [
     ("GET", "/v1/label-sets"),
     ("GET", "/v1/label-sets/pets"),
     ("DELETE", "/v1/label-sets/pets"),
+    ("GET", "/v1/jobs"),
+    ("GET", "/v1/jobs/job_1"),
+    ("DELETE", "/v1/jobs/job_1"),
     ("PUT", "/v1/label-sets/pets"),
+    *[(method, f"/v1/label-sets/pets/{kind}") for kind in ("controller", "cascade") for method in FITTED],
     ("POST", "/v1/classify"),
     ("POST", "/zero-shot-image-classification"),
 ]
@@ -143,6 +149,7 @@ async def test_a_permit_comes_back_when_a_request_is_cancelled(make_app: MakeApp
 async def test_a_permit_comes_back_when_a_caller_hangs_up_in_its_body(make_app: MakeApp) -> None:
     app = make_app(max_inflight_requests=1)
     async with app.router.lifespan_context(app):
+        await app.state.services.label_sets.put("pets", PETS)
         for method, path in WITH_BODY * 2:
             caller = Caller(method, path, JSON)
             caller.feed(b'{"labels": [', more=True)
@@ -151,7 +158,7 @@ async def test_a_permit_comes_back_when_a_caller_hangs_up_in_its_body(make_app: 
             assert caller.status != 429
         text = app.state.services.metrics.render().decode()
     for method, path in WITH_BODY:
-        route = "/v1/label-sets/{name}" if method == "PUT" else path
+        route = path.replace("pets", "{name}")
         assert metric(text, "quorum_requests_total", method=method, route=route, status="499") == 2
 
 

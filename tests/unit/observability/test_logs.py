@@ -17,7 +17,7 @@ LOGGING = """
 import logging, warnings, sys
 from service.observability.logs import configure_logging
 configure_logging(sys.argv[1])
-for name in ("service.access", "uvicorn.error", "PIL.TiffImagePlugin", "aiosqlite", "python_multipart.multipart"):
+for name in ("service.access", "uvicorn.error", "PIL.TiffImagePlugin", "asyncio", "python_multipart.multipart"):
     for level in ("debug", "info", "warning", "error"):
         getattr(logging.getLogger(name), level)("%s of %s", level, name)
 warnings.warn("take care")
@@ -67,7 +67,7 @@ def logged(level: str) -> list[dict[str, str]]:
 def test_libraries_stay_at_warnings_since_their_debug_messages_quote_what_they_work_on(level: str, own: int) -> None:
     lines = logged(level)
     ours = [line for line in lines if line["logger"] in ("service.access", "uvicorn.error")]
-    theirs = [line for line in lines if line["logger"].partition(".")[0] in ("PIL", "aiosqlite", "python_multipart")]
+    theirs = [line for line in lines if line["logger"].partition(".")[0] in ("PIL", "asyncio", "python_multipart")]
     warned = [line for line in lines if line["logger"] == "py.warnings"]
     assert len(ours) == 2 * own
     assert {line["level"] for line in theirs} == ({"error"} if level == "error" else {"warning", "error"})

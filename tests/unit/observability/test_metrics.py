@@ -17,6 +17,9 @@ def test_everything_that_is_reported_can_be_read() -> None:
     metrics.batch_done("small_image", 4, 0.01)
     metrics.row_waited("small_image", 0.002)
     metrics.cache_looked_up(hits=2, misses=5)
+    metrics.job_ended("controller", "succeeded", 3.5)
+    metrics.job_ended("cascade", "cancelled", None)
+    metrics.jobs_changed(running=1, queued=4)
     text = metrics.render().decode()
     assert metric(text, "quorum_requests_total", method="POST", route="/v1/classify", status=200) == 1
     assert metric(text, "quorum_request_seconds_sum", route="/v1/classify") == 0.2
@@ -30,6 +33,11 @@ def test_everything_that_is_reported_can_be_read() -> None:
     assert metric(text, "quorum_queue_seconds_sum", tower="small_image") == 0.002
     assert metric(text, "quorum_cache_lookups_total", result="hit") == 2
     assert metric(text, "quorum_cache_lookups_total", result="miss") == 5
+    assert metric(text, "quorum_jobs_total", kind="controller", outcome="succeeded") == 1
+    assert metric(text, "quorum_jobs_total", kind="cascade", outcome="cancelled") == 1
+    assert metric(text, "quorum_job_seconds_sum", kind="controller") == 3.5
+    assert metric(text, "quorum_job_seconds_count", kind="cascade") == 0
+    assert (metric(text, "quorum_jobs_running"), metric(text, "quorum_jobs_queued")) == (1, 4)
 
 
 def test_two_applications_in_one_process_do_not_share_their_counts() -> None:

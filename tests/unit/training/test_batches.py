@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from training.batches import epoch_order, make_batch, step_generator
-from training.config import parse_config
+from training.config import TextConfig, parse_config
 from training.data.samples import Samples
 from training.train import run_tokenizer
 
@@ -54,7 +54,7 @@ def test_epochs_differ_and_can_be_drawn_again() -> None:
 
 def test_a_batch_is_a_function_of_seed_and_step_alone() -> None:
     samples = _samples()
-    tokenizer = run_tokenizer(samples, context_length=20, vocab_size=400)
+    tokenizer = run_tokenizer(samples, 20, 400, TextConfig())
     index = np.arange(6)
     first, again = (make_batch(samples, index, tokenizer, CONFIG, step=4) for _ in range(2))
     assert torch.equal(first.images, again.images)
@@ -64,7 +64,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone() -> None:
 
 def test_equal_texts_are_encoded_once_and_labels_share_targets() -> None:
     samples = _samples()
-    tokenizer = run_tokenizer(samples, context_length=20, vocab_size=400)
+    tokenizer = run_tokenizer(samples, 20, 400, TextConfig())
     batch = make_batch(samples, np.arange(6), tokenizer, CONFIG, step=0)
     assert len(batch.input_ids) == len({tuple(row) for row in batch.input_ids.tolist()})
     assert batch.text_index.shape == (6,)

@@ -56,3 +56,22 @@ def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path: Path) -> None:
         load_config(tmp_path / "run.toml")
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.toml")
+
+
+def test_images_are_small_for_the_first_part_of_a_run() -> None:
+    config = parse_config(_table(schedule={"epochs": 1, "peak_lr": 0.1, "small_side": 48, "small_share": 0.7}), "run")
+    assert [config.schedule.image_side(step, 10) for step in (0, 6, 7, 9)] == [48, 48, None, None]
+    assert parse_config(_table(), "run").schedule.image_side(0, 10) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": {"epochs": 1, "peak_lr": 0.1, "small_side": -1}},
+        {"schedule": {"epochs": 1, "peak_lr": 0.1, "small_share": 1.5}},
+        {"text": {"lr_factor": -1.0}},
+    ],
+)
+def test_values_out_of_range_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        parse_config(_table(**changes), "run")

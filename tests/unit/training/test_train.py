@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from training.checkpoint import CheckpointError, load_average
-from training.config import RunConfig, parse_config
+from training.checkpoint import CheckpointError, load_average, load_tensors, save_tensors
+from training.config import RunConfig, ScheduleConfig, TextConfig, parse_config
 from training.curve import read_curve
 from training.data.samples import Samples, load_samples
 from training.data.splits import Split
-from training.models.towers import zoo_preprocessing
-from training.train import CHECKPOINT, CURVE, FINAL, PLOT, TOKENIZER, learning_rate, train, update_average
+from training.journal import CHECKPOINT, CURVE, FINAL, PLOT
+from training.models.text import TEXT_TOWER, TOKENIZER, is_text, text_tensors
+from training.models.towers import build_model, zoo_preprocessing
+from training.train import learning_rate, make_optimizer, train, update_average
 
 pytestmark = pytest.mark.torch
 
@@ -101,3 +104,36 @@ def test_the_average_forgets_the_random_start_at_once_and_settles_at_its_decay()
     average = {"weight": torch.zeros(1, 1)}
     update_average(average, model, step=1_000_000, decay=0.998)
     assert average["weight"].item() == pytest.approx(0.002, rel=1e-3)
+
+
+def test_the_text_tower_has_rates_of_its_own() -> None:
+    model = build_model("resnet-l")
+    optimizer = make_optimizer(model, ScheduleConfig(epochs=1, peak_lr=1.0), text_lr_factor=0.25)
+    factor = {id(each): group["lr_factor"] for group in optimizer.param_groups for each in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert factor[id(parameter)] == (0.25 if is_text(name) else 1.0)
+
+
+def test_a_run_may_start_from_a_distilled_text_tower(
+    config: RunConfig, samples: Samples, finished: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    tower = text_tensors(build_model(config.model))
+    save_tensors(tmp_path / TEXT_TOWER, tower, {})
+    shutil.copy(finished / TOKENIZER, tmp_path / TOKENIZER)
+    frozen = replace(config, text=TextConfig(init=str(tmp_path), lr_factor=0.0))
+    state = train(frozen, samples, tmp_path / "run", progress=False, stop_at=2)
+    for name, value in text_tensors(state.model).items():
+        assert torch.equal(value, tower[name])
+    assert (tmp_path / "run" / TOKENIZER).read_bytes() == (finished / TOKENIZER).read_bytes()
+
+
+def test_a_checkpoint_from_before_a_key_existed_goes_on(
+    config: RunConfig, samples: Samples, finished: Path, tmp_path: Path
+) -> None:
+    train(config, samples, tmp_path, progress=False, stop_at=3)
+    tensors, metadata = load_tensors(tmp_path / CHECKPOINT)
+    del metadata["config"]["text"]
+    save_tensors(tmp_path / CHECKPOINT, tensors, metadata)
+    train(config, samples, tmp_path, progress=False)
+    assert _curve(tmp_path) == _curve(finished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ class Item:
     label: str | None = None
     captions: tuple[str, ...] = ()
     split: str = "train"
+    concept: str | None = None
     size: tuple[int, int] = (20, 16)
 
 
@@ -40,7 +42,7 @@ def write_source(folder: Path, source: str, items: Sequence[Item]) -> None:
         "label": pa.array([item.label for item in items], pa.string()),
         "split": [item.split for item in items],
         "source": [source] * len(items),
-        "extra": ["{}"] * len(items),
+        "extra": [json.dumps({} if item.concept is None else {"concept": item.concept}) for item in items],
     }
     pq.write_table(pa.table(columns), folder / f"{source}.parquet")
 

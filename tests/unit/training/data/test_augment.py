@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,3 +38,23 @@ def test_without_strength_an_image_stays_itself_or_is_mirrored() -> None:
     for original, found in zip(plain, augment(images, STILL, torch.Generator().manual_seed(2)), strict=True):
         kept, mirrored = (found - original).abs().max(), (found - original.flip(-1)).abs().max()
         assert min(kept, mirrored) < 1e-4
+
+
+def test_a_smaller_side_gives_smaller_images() -> None:
+    batch = augment(_images(), Augmentation(), torch.Generator().manual_seed(1), side=12)
+    assert batch.shape == (4, 3, 12, 12)
+
+
+def test_what_must_not_be_mirrored_stays_as_it_is() -> None:
+    images = _images(8)
+    strength = replace(STILL, mirror=0.0)
+    found = augment(images, strength, torch.Generator().manual_seed(2))
+    assert torch.allclose(found, images.permute(0, 3, 1, 2).float() / 255, atol=1e-4)
+
+
+def test_negatives_are_as_frequent_as_asked_for() -> None:
+    images = _images(200)
+    found = augment(images, replace(STILL, mirror=0.0, invert=0.25), torch.Generator().manual_seed(3))
+    plain = images.permute(0, 3, 1, 2).float() / 255
+    negatives = [(1 - image - original).abs().max() < 1e-4 for image, original in zip(found, plain, strict=True)]
+    assert 30 <= sum(map(bool, negatives)) <= 70

@@ -10,8 +10,9 @@ import pytest
 
 from service.model_config import Preprocessing
 from tests.unit.training.tiny_data import Item, write_source
-from training.data.parquet import DataError, available_sources, read_rows
+from training.data.rows import DataError
 from training.data.samples import decode_rows, load_samples
+from training.data.sources import available_sources, read_rows
 from training.data.splits import Split
 
 pytestmark = pytest.mark.torch

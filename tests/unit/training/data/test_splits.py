@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.training.tiny_data import Item, write_source
-from training.data.parquet import available_sources, read_rows
+from training.data.sources import available_sources, read_rows
 from training.data.splits import CALIBRATE_SHARE, FIT_SHARE, Split, assign_splits, split_of
 
 pytestmark = pytest.mark.torch

@@ -49,5 +49,5 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     backbone = make_backbone("convnext-t")
     repository = tmp_path_factory.mktemp("repository")
     data = write_small_data(tmp_path_factory.mktemp("fit"))
-    graphs = write_backbone(repository, backbone, half=True, fit_temperature=temperature_fitter(data))
+    graphs = write_backbone(repository, backbone, precision="float16", fit_temperature=temperature_fitter(data))
     return Exported(backbone, graphs, repository)

@@ -63,4 +63,4 @@ def test_a_tokenizer_of_another_length_is_refused(exported: Exported) -> None:
     from dataclasses import replace
 
     with pytest.raises(ExportError, match="24 ids, the text tower takes 30"):
-        export_graphs(replace(exported.backbone, context_length=30), half=False)
+        export_graphs(replace(exported.backbone, context_length=30))

@@ -9,7 +9,7 @@ import torch
 
 from tests.unit.training.export.conftest import Exported
 from training.export.errors import ExportError
-from training.export.graph import MAX_DIFFERENCE, checked_parity, open_session, run_session
+from training.export.graph import MAX_DIFFERENCE, checked_parity, export_graph, open_session, run_session
 from training.export.towers import ImageTower
 
 pytestmark = pytest.mark.torch
@@ -62,3 +62,24 @@ def test_a_graph_of_other_weights_is_refused(exported: Exported) -> None:
     other = ImageTower(exported.backbone.model, (0.1, 0.1, 0.1), preprocessing.std).eval()
     with pytest.raises(ExportError, match=f"{MAX_DIFFERENCE:.0e}"):
         checked_parity(other, exported.graphs.image.model, torch.from_numpy(_pictures(2)))
+
+
+class PartOfAModel(torch.nn.Module):
+    """A tower that holds the whole model and uses a part of it, as both towers of a CLIP do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = torch.nn.Linear(8, 8, bias=False), torch.nn.Linear(1000, 1000)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.used(x)
+        return found
+
+
+def test_a_tower_is_refused_by_its_own_weights_and_not_by_the_whole_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    used_bytes = 8 * 8 * 4
+    monkeypatch.setattr("training.export.graph.MAX_WEIGHT_BYTES", used_bytes)
+    export_graph(PartOfAModel(), torch.zeros(2, 8), "x")
+    monkeypatch.setattr("training.export.graph.MAX_WEIGHT_BYTES", used_bytes - 1)
+    with pytest.raises(ExportError, match="one ONNX file can hold 2 GB"):
+        export_graph(PartOfAModel(), torch.zeros(2, 8), "x")

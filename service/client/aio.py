@@ -1,0 +1,163 @@
+"""The client for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx2
+
+from service.api.schemas import (
+    BackboneOut,
+    ClassifyResponse,
+    CommitteeOut,
+    FittedOut,
+    InfoOut,
+    JobOut,
+    LabelSetDetails,
+    LabelSetOut,
+    ModelList,
+)
+from service.client import calls
+from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Attempts, Retry
+from service.client.calls import PAGE_SIZE, Call, ClassifyOptions, Kind
+from service.client.connecting import (
+    DEFAULT_URL,
+    Examples,
+    ImageSource,
+    Labels,
+    checked_url,
+    contents,
+    headers,
+    labelled,
+)
+from service.client.errors import ApiError, ClientError
+from service.client.waiting import Looks, OnProgress
+
+T = TypeVar("T")
+
+
+class AsyncQuorumClient:
+    """`QuorumClient` for an event loop: its methods, to be awaited, and described there."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        timeout: httpx2.Timeout = DEFAULT_TIMEOUT,
+        retry: Retry = DEFAULT_RETRY,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=checked_url(base_url), headers=headers(api_key), timeout=timeout, transport=transport
+        )
+        self._retry = retry
+        self._sleep = sleep
+        self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def classify(self, images: Sequence[ImageSource], **options: Unpack[ClassifyOptions]) -> ClassifyResponse:
+        return await self._ask(calls.classify(await asyncio.to_thread(contents, images), options))
+
+    async def put_label_set(self, name: str, labels: Labels, templates: Sequence[str] | None = None) -> LabelSetDetails:
+        return await self._ask(calls.put_label_set(name, labels, templates))
+
+    async def get_label_set(self, name: str) -> LabelSetDetails:
+        return await self._ask(calls.get_label_set(name))
+
+    async def delete_label_set(self, name: str) -> None:
+        await self._ask(calls.delete_label_set(name))
+
+    async def list_label_sets(self, *, page_size: int = PAGE_SIZE) -> AsyncIterator[LabelSetOut]:
+        call: Call[Any] | None = calls.list_label_sets(page_size)
+        while call is not None:
+            page = await self._ask(call)
+            for label_set in page.data:
+                yield label_set
+            call = calls.page_after(page, page_size)
+
+    async def fit_controller(self, name: str, examples: Examples, *, seed: int = 0) -> JobOut:
+        return await self._ask(calls.fit_controller(name, await asyncio.to_thread(labelled, examples), seed))
+
+    async def calibrate_cascade(
+        self,
+        name: str,
+        images: Sequence[ImageSource],
+        *,
+        labels: Sequence[str] | None = None,
+        epsilon: float | None = None,
+        delta: float | None = None,
+    ) -> JobOut:
+        data = await asyncio.to_thread(contents, images)
+        return await self._ask(calls.calibrate_cascade(name, data, labels, epsilon, delta))
+
+    async def job(self, job_id: str) -> JobOut:
+        return await self._ask(calls.job(job_id))
+
+    async def wait_for_job(
+        self, job_id: str, *, on_progress: OnProgress | None = None, timeout_s: float | None = None
+    ) -> JobOut:
+        looks = Looks(on_progress, timeout_s, self._clock)
+        while (wait_s := looks.wait_s(job := await self.job(job_id))) is not None:
+            await self._sleep(wait_s)
+        return job
+
+    async def cancel_job(self, job_id: str) -> JobOut:
+        return await self._ask(calls.cancel_job(job_id))
+
+    async def list_jobs(self, *, label_set: str | None = None, page_size: int = PAGE_SIZE) -> AsyncIterator[JobOut]:
+        call: Call[Any] | None = calls.list_jobs(page_size, label_set)
+        while call is not None:
+            page = await self._ask(call)
+            for job in page.data:
+                yield job
+            call = calls.jobs_after(page, page_size, label_set)
+
+    async def fitted(self, name: str, kind: Kind) -> FittedOut:
+        return await self._ask(calls.fitted(name, kind))
+
+    async def activate(self, name: str, kind: Kind, version: int) -> FittedOut:
+        return await self._ask(calls.activate(name, kind, version))
+
+    async def delete_fitted(self, name: str, kind: Kind) -> None:
+        await self._ask(calls.delete_fitted(name, kind))
+
+    async def models(self) -> ModelList:
+        return await self._ask(calls.models())
+
+    async def model(self, model_id: str) -> BackboneOut | CommitteeOut:
+        return await self._ask(calls.model(model_id))
+
+    async def info(self) -> InfoOut:
+        return await self._ask(calls.info())
+
+    async def healthy(self) -> bool:
+        try:
+            calls.health().parse(await self.send(calls.health(), retry=NO_RETRY))
+        except ClientError:
+            return False
+        return True
+
+    async def send(self, call: Call[Any], *, retry: Retry | None = None) -> httpx2.Response:
+        attempts = Attempts(call, retry or self._retry, self._http.timeout, self._clock)
+        while True:
+            try:
+                return attempts.check(await self._http.send(attempts.request(self._http)))
+            except (httpx2.RequestError, ApiError) as error:
+                await self._sleep(attempts.wait_s(error))
+
+    async def _ask(self, call: Call[T]) -> T:
+        return call.parse(await self.send(call))

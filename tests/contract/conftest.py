@@ -1,0 +1,42 @@
+"""State to hold against its contract, once per implementation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from service.stores.base import Retention, State
+from tests.support.state import RETENTION, sqlite_state
+
+OpenState = Callable[..., State]
+
+
+@pytest.fixture(params=["sqlite"])
+def open_state(request: pytest.FixtureRequest, tmp_path: Path) -> OpenState:
+    """`open_state(retention)`: one more process' view of the same state, not yet started."""
+    assert request.param == "sqlite"
+
+    def make(retention: Retention = RETENTION) -> State:
+        return sqlite_state(tmp_path, retention)
+
+    return make
+
+
+@pytest.fixture
+async def state(open_state: OpenState) -> AsyncIterator[State]:
+    state = open_state()
+    await state.start()
+    yield state
+    await state.close()
+
+
+@pytest.fixture
+async def other(open_state: OpenState, state: State) -> AsyncIterator[State]:
+    """Another process on the state that `state` has."""
+    assert state
+    other = open_state()
+    await other.start()
+    yield other
+    await other.close()

@@ -1,0 +1,41 @@
+"""Suites of the evaluation: each measures one thing and writes its tables, its JSON and its plots."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class SuiteName(StrEnum):
+    """What `python -m training evaluate --suite` can measure."""
+
+    ZOO = "zoo"
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """What every suite is given.
+
+    `data`: folders of Parquet files; `repository`: the model repository; `out`: the folder for results; `cache`: the
+    folder for embeddings; `card`: the model card to bring up to date, null for none; `progress` hears what is at work.
+    """
+
+    data: tuple[Path, ...]
+    repository: Path
+    out: Path
+    cache: Path
+    card: Path | None
+    progress: Callable[[str], None]
+
+
+def run_suite(name: SuiteName, options: SuiteOptions) -> str:
+    """Measure one suite, write its results, and return its tables.
+
+    Raises `DataError`, `RepositoryError` and `CardError`.
+    """
+    # Imported here: a command's list of suites should not wait for what one of them needs.
+    match name:
+        case SuiteName.ZOO:
+            from training.evaluate.suites.zoo import run
+
+            return run(options)
