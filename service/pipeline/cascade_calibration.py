@@ -61,6 +61,9 @@ def calibrate(
     `InvalidRequestError` for levels or stages that make no sense, `ValueError` for arrays that do not fit together.
     """
     _check(gflops, sample, request)
+    answered = len(combine(tuple(range(len(gflops)))))
+    if answered != len(sample.digests):
+        raise ValueError(f"{len(sample.digests)} digests, but the committee answers {answered} images")
     parts = split(sample)
     if len(parts.choosing) + len(parts.testing) < images_needed(request.epsilon, request.delta):
         nothing = _nothing_tested(parts, request, sum(gflops))

@@ -166,7 +166,10 @@ def fit_temperature(logits: Floats, targets: Integers) -> float:
     """The T that minimises the negative log likelihood of `targets` plus a pull of one image's weight towards 1.
 
     In 1 / T the likelihood is convex, and so is the pull w (x - 1 - log x): Newton's method finds the one minimum.
+    Raises `ValueError` for targets that are no class.
     """
+    if not ((targets >= 0) & (targets < logits.shape[1])).all():
+        raise ValueError(f"labels are numbers from 0 to {logits.shape[1] - 1}, not {targets.min()} to {targets.max()}")
     z = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     z = np.maximum(z, -NEGLIGIBLE)
     target = z[np.arange(len(z)), targets].sum()

@@ -8,6 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from training.models.tokenizer import train_tokenizer
 
 PICTURES = 4
+# Of a residual block's last normalisation. At 1 a deep random network is chaotic: a change of single grey levels turns
+# the embedding as no trained network's would.
+RESIDUAL_SCALE = 0.25
 
 
 def stand_in_tokenizer(context_length: int) -> Tokenizer:
@@ -29,7 +32,7 @@ def enliven(model: nn.Module, image_size: int) -> None:
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         if layer.affine and not layer.weight.any():
-            nn.init.ones_(layer.weight)
+            nn.init.constant_(layer.weight, RESIDUAL_SCALE)
         layer.momentum = 1.0  # the statistics of this one batch
         layer.train()
     model.encode_image(_pictures(image_size))  # type: ignore[operator]  # OpenCLIP's models are not typed

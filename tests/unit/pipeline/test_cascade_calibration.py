@@ -272,8 +272,18 @@ def test_arrays_that_do_not_fit_together_are_refused() -> None:
     made = committee(50)
     with pytest.raises(ValueError, match="labels of shape"):
         calibrate(made.combine, made.gflops, CalibrationSample(made.digests, made.labels[:-1]), REQUEST)
+    with pytest.raises(ValueError, match="49 digests, but the committee answers 50"):
+        calibrate(made.combine, made.gflops, CalibrationSample(made.digests[:-1]), REQUEST)
     with pytest.raises(ValueError, match="costs something"):
         calibrate(made.combine, (1.0, 0.0, 1.0), CalibrationSample(made.digests), REQUEST)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_labels_that_are_no_class_are_refused(label: int) -> None:
+    made = committee(200)
+    made.labels[:] = label
+    with pytest.raises(ValueError, match="labels are numbers from 0 to 3"):
+        calibrated(made, labelled=True)
 
 
 def test_logits_that_are_not_numbers_are_refused_in_either_part() -> None:
