@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,14 @@ def begin(gateway: Gateway, tmp_path: Path) -> subprocess.Popen[str]:
     (tmp_path / "dog" / "1.jpg").write_bytes(jpeg(seed=9))
     command = [sys.executable, "-m", "service.cli", "fit", "pets", str(tmp_path), "--url", gateway.url]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=dict(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl+C, and so would everything that these tests start.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert gateway.watched.wait(PATIENCE_S), process.communicate(timeout=PATIENCE_S)
     return process

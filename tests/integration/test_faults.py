@@ -42,7 +42,8 @@ async def test_the_others_answer_for_one_that_fails(
         assert (result["degraded"], result["exit_reason"]) == (True, "degraded")
         assert result["gflops_full"] == 1.75
         alone = await classify_one(client, jpeg(seed=seed), policy="single", backbones=["large"])
-        assert probabilities(result) == probabilities(alone)
+        # The mean speaks by its logarithm in single precision, one backbone alone by its logits.
+        assert probabilities(result) == pytest.approx(probabilities(alone), rel=1e-5)
 
 
 @pytest.mark.parametrize("tower", ["small_image", "small_text"])
