@@ -96,6 +96,12 @@ def with_grain(picture: Image.Image) -> Image.Image:
     return Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))
 
 
+def is_int8(backbone: Backbone) -> bool:
+    """Such a tower rounds its activations, so even a grey level can move an embedding by a step."""
+    nodes = onnx.load(backbone.image.model_path).graph.node
+    return any(node.op_type == "QuantizeLinear" for node in nodes)
+
+
 def sizes_that_are_reduced(target: int) -> list[tuple[int, int]]:
     """Pictures that a decoder may reduce by 2 or 4, some of them not square."""
     sizes = [(8 * target, 8 * target), (25 * target, 75 * target // 4), (16 * target, 16 * target + 4)]
@@ -190,11 +196,12 @@ async def test_resizing_and_cropping_in_one_pass_keeps_the_embedding(
         preprocessing = backbone.preprocessing
         if preprocessing.crop == "none":
             continue  # nothing is cut, so one pass is all there is
+        limit = 0.999 if is_int8(backbone) else 0.9999
         for picture in sample_pictures(zoo):
             resized = picture.resize(size, Image.Resampling.BICUBIC)
             plain = resize_then_crop(resized, preprocessing.image_size, RESAMPLING[preprocessing.interpolation])
             one, other = await embed_pictures(engine, backbone, [resized, Image.fromarray(plain)])
-            assert float(one @ other) >= 0.9999, backbone.name
+            assert float(one @ other) >= limit, backbone.name
 
 
 def test_any_text_becomes_as_many_ids_as_the_tower_takes(zoo: Zoo) -> None:

@@ -14,7 +14,7 @@ from service.pipeline.controller import UNIT_SHIFT, positive
 from service.pipeline.controller_fit import Schedule, descend, start
 from service.pipeline.controller_gradient import Batch, Form, Link, Network, loss_and_gradient
 from service.pipeline.controller_static import fit_static
-from service.pipeline.logits import softmax
+from service.pipeline.logits import Floats, softmax
 from training.evaluate.baselines import mixture_gradients
 
 pytestmark = pytest.mark.torch
@@ -25,7 +25,7 @@ BACKBONES = len(WIDTHS)
 LINKS: tuple[Link, ...] = ("softplus", "linear", "exp", "softmax", "inverse")
 
 
-def normal(*shape: int, seed: int) -> np.ndarray:
+def normal(*shape: int, seed: int) -> Floats:
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
@@ -74,7 +74,7 @@ def torch_loss(network: Network, theta: torch.Tensor, batch: Batch) -> torch.Ten
 
 
 def assert_same_gradient(network: Network, batch: Batch) -> None:
-    theta = 0.5 * normal(network.size, seed=5)
+    theta = normal(network.size, seed=5) / np.float32(2)
     reference = doubles(theta).requires_grad_()
     expected = torch_loss(network, reference, batch)
     expected.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -133,7 +133,7 @@ def test_a_pull_is_towards_the_prior() -> None:
     for batch in feed:
         optimizer.zero_grad()
         pull = schedule.strength / 2 * ((reference - doubles(prior)) ** 2).sum()
-        (torch_loss(network, reference, batch) + pull).backward()
+        (torch_loss(network, reference, batch) + pull).backward()  # type: ignore[no-untyped-call]  # as above
         optimizer.step()
         falling.step()
     found = descend(network, prior, prior, schedule, feed)
