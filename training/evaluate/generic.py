@@ -5,7 +5,7 @@ network that knew the backbones apart, or their image embeddings, learnt from a 
 lost five points on a source where another backbone was the specialist; this one can only learn how trust shows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,6 +25,7 @@ HIDDEN = 64
 SCHEDULE = Schedule(learning_rate=4e-3, steps=3000, batch_size=64, strength=3e-3, cosine=True)
 SUBSETS = 8
 FEWEST_CLASSES = 5
+FEWEST_SOURCES = 3
 
 Integers = npt.NDArray[np.int64]
 
@@ -87,12 +88,14 @@ class GenericReport:
         return self.accuracy_gain > 0 and self.loss_gain > 0
 
 
-def judge_generic(sources: Sequence[Source], seed: int) -> GenericReport:
+def judge_generic(sources: Sequence[Source], seed: int, progress: Callable[[str], None] | None = None) -> GenericReport:
     """Leave one source out at a time. Raises `ValueError` for fewer than three: two must be left to learn from."""
-    if len(sources) < 3:
+    if len(sources) < FEWEST_SOURCES:
         raise ValueError("a generic controller is judged by leaving sources out: at least three are needed")
     judged = []
     for left_out in sources:
+        if progress is not None:
+            progress(f"without {left_out.name}")
         generic = fit_generic([each for each in sources if each is not left_out], seed)
         judged.append(_judge(generic, left_out))
     return GenericReport(tuple(judged))

@@ -10,6 +10,7 @@ class SuiteName(StrEnum):
     """What `python -m training evaluate --suite` can measure."""
 
     ZOO = "zoo"
+    COMMITTEE = "committee"
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class SuiteOptions:
     """What every suite is given.
 
     `data`: folders of Parquet files; `repository`: the model repository; `out`: the folder for results; `cache`: the
-    folder for embeddings; `card`: the model card to bring up to date, null for none; `progress` hears what is at work.
+    folder for embeddings; `card`: the model card that the zoo suite brings up to date, null for none; `progress` hears
+    what is at work.
     """
 
     data: tuple[Path, ...]
@@ -39,3 +41,7 @@ def run_suite(name: SuiteName, options: SuiteOptions) -> str:
             from training.evaluate.suites.zoo import run
 
             return run(options)
+        case SuiteName.COMMITTEE:
+            from training.evaluate.suites.committee import run as run_committee
+
+            return run_committee(options)
