@@ -75,3 +75,15 @@ def augment(images: Tensor, strength: Augmentation, generator: torch.Generator, 
     grid = functional.affine_grid(matrices, list(planes.shape), align_corners=False)
     moved = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return jitter_colours(moved, strength, generator)
+
+
+def soften(images: Tensor) -> Tensor:
+    """What the resampling in `augment` does to a picture on average: float[n, c, h, w], of the same size.
+
+    Between pixels at an offset u, even over -1/2..1/2 as random maps make it, bilinear sampling weighs the two
+    neighbours by 1 - |u| and |u|: in the mean 3/4 for the pixel and 1/8 for each side of it, along both axes. A tower
+    that is trained on resampled pictures alone has never seen the sharpness of one that arrives in its own size.
+    """
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    rows = 0.75 * padded[:, :, 1:-1] + 0.125 * (padded[:, :, :-2] + padded[:, :, 2:])
+    return 0.75 * rows[..., 1:-1] + 0.125 * (rows[..., :-2] + rows[..., 2:])

@@ -28,7 +28,7 @@ PROBE_TEXTS = ("a photo of a dog", "two people ride bicycles along the sea", "x"
 @dataclass(frozen=True)
 class Backbone:
     """A model with everything its configuration files must say. `logit_scale` is the factor on cosines (exp of the
-    learnt parameter); `provenance` is one line."""
+    learnt parameter); `provenance` is one line; `softened`: the image tower softens its pictures (`augment.soften`)."""
 
     name: str
     family: str
@@ -38,6 +38,7 @@ class Backbone:
     context_length: int
     logit_scale: float
     provenance: str
+    softened: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def export_graphs(
     ids = torch.from_numpy(encode(backbone.tokenizer, PROBE_TEXTS))
     if ids.shape[1] != backbone.context_length:
         raise ExportError(f"The tokenizer gives {ids.shape[1]} ids, the text tower takes {backbone.context_length}.")
-    image = ImageTower(backbone.model, backbone.preprocessing.mean, backbone.preprocessing.std).eval()
+    normalised = backbone.preprocessing
+    image = ImageTower(backbone.model, normalised.mean, normalised.std, softened=backbone.softened).eval()
     return BackboneGraphs(
         image=_export_tower(image, pictures, "image", precision, calibration),
         text=_export_tower(

@@ -80,4 +80,5 @@ def _backbone(config: RunConfig, model: CLIP, tokenizer: Tokenizer, origin: str)
         context_length=model.context_length,
         logit_scale=round(math.exp(model.logit_scale.item()), 6),
         provenance=origin,
+        softened=True,
     )

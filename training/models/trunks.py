@@ -39,17 +39,11 @@ def _own(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 @register_model
-def quorum_convnext_t(pretrained: bool = False, **kwargs: Any) -> nn.Module:  # noqa: ARG001 - timm's signature
+def quorum_convnext_s(pretrained: bool = False, **kwargs: Any) -> nn.Module:  # noqa: ARG001 - timm's signature
     """ConvNeXt of about 0.66 M parameters: 64 pixels give maps of 16, 8, 4 and 2."""
     # Layer scale at ConvNeXt's 1e-6 would leave blocks idle for most of so short a training.
     model = ConvNeXt(depths=(1, 1, 2, 1), dims=(32, 64, 128, 160), ls_init_value=1e-1, conv_mlp=True, **_own(kwargs))
     return _build(model, "stem.0")
-
-
-@register_model
-def quorum_resnet_m(pretrained: bool = False, **kwargs: Any) -> nn.Module:  # noqa: ARG001 - timm's signature
-    """Residual CNN of about 1.6 M parameters: maps of 32 after the stem, then 16, 8 and 4."""
-    return _build(_residual(((64, 2), (128, 2), (160, 2)), **_own(kwargs)), "stem.conv")
 
 
 @register_model

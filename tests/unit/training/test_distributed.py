@@ -23,7 +23,7 @@ pytestmark = pytest.mark.torch
 CONFIG = """
 name = "tiny"
 family = "resnet"
-model = "resnet-m"
+model = "resnet-l"
 seed = 5
 data = { sources = ["objects", "scenes", "things"] }
 schedule = { epochs = 1, peak_lr = 1e-3, batch_size = 16, warmup_steps = 2, bf16 = false }

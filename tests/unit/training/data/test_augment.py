@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.data.augment import Augmentation, augment
+from training.data.augment import Augmentation, augment, soften
 
 pytestmark = pytest.mark.torch
 
@@ -58,3 +58,20 @@ def test_negatives_are_as_frequent_as_asked_for() -> None:
     plain = images.permute(0, 3, 1, 2).float() / 255
     negatives = [(1 - image - original).abs().max() < 1e-4 for image, original in zip(found, plain, strict=True)]
     assert 30 <= sum(map(bool, negatives)) <= 70
+
+
+def test_softening_is_what_resampling_does_on_average() -> None:
+    """A dot, shifted by random fractions of a pixel and back by whole ones, is seen as soft as `soften` makes it."""
+    side, draws = 16, 4000
+    dot = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+    dot[0, 8, 8] = 200
+    # Shifts are drawn relative to half a side: these reach half a pixel.
+    half_a_pixel = replace(STILL, shift=1 / side, mirror=0.0)
+    moved = augment(dot.expand(draws, -1, -1, -1), half_a_pixel, torch.Generator().manual_seed(3))
+    expected = soften(dot.permute(0, 3, 1, 2).float() / 255)[0]
+    torch.testing.assert_close(moved.mean(dim=0), expected, rtol=0, atol=0.01)
+
+
+def test_softening_leaves_an_even_picture_as_it_is() -> None:
+    even = torch.full((2, 3, 5, 7), 0.3)
+    torch.testing.assert_close(soften(even), even)

@@ -43,10 +43,10 @@ def make_backbone(name: str) -> Backbone:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """`convnext-t`, stored in half precision, temperature fitted on tiny data."""
+    """`convnext-s`, stored in half precision, temperature fitted on tiny data."""
     from training.export.temperature import temperature_fitter
 
-    backbone = make_backbone("convnext-t")
+    backbone = make_backbone("convnext-s")
     repository = tmp_path_factory.mktemp("repository")
     data = write_small_data(tmp_path_factory.mktemp("fit"))
     graphs = write_backbone(repository, backbone, precision="float16", fit_temperature=temperature_fitter(data))
