@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import classify, fitting, health, huggingface, jobs, label_sets, models, playground
+from service.api import classify, embeddings, fitting, health, huggingface, jobs, label_sets, models, playground
 from service.api.admission import Admission
 from service.api.body_limits import BodyLimit, BodyLimitMiddleware
 from service.api.context import ContextMiddleware
@@ -29,11 +29,13 @@ from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.decode import ImageLimits
 from service.pipeline.embed import Embedder
+from service.pipeline.embeddings import CommitteeEmbedder
 from service.pipeline.evidence import Gatherer
 from service.pipeline.fitted import FittedArtefacts
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.planner import Planner
 from service.pipeline.shadow_checks import ShadowChecks, ShadowLimits
+from service.pipeline.shipped import load_shipped
 from service.pipeline.tokenize import TextTokenizer
 from service.repository import Zoo, load_zoo
 from service.settings import Settings
@@ -82,7 +84,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         responses={"4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     )
     app.state.services = services
-    for module in (classify, huggingface, label_sets, fitting, jobs, models, health, playground):
+    for module in (classify, embeddings, huggingface, label_sets, fitting, jobs, models, health, playground):
         app.include_router(module.router)
     app.mount("/playground", playground.PlaygroundFiles(directory=playground.FOLDER), name="playground")
     install_error_handlers(app)
@@ -98,6 +100,8 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
 
 def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[Services, ThreadPoolExecutor]:
     zoo = load_zoo(settings.model_repository)
+    shipped = load_shipped(settings.model_repository, zoo)
+    generic = None if shipped is None else shipped.controller
     metrics = Metrics()
     executor = ThreadPoolExecutor(settings.decoder_threads, thread_name_prefix="decode")
     engine = engine or _engine(settings, zoo, metrics)
@@ -111,7 +115,7 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
         observer=metrics,
     )
     matrices = LabelMatrices(embedder, max_bytes=settings.label_cache_max_bytes)
-    fitted = FittedArtefacts(state.artefacts, zoo)
+    fitted = FittedArtefacts(state.artefacts, zoo, generic)
     admission = Admission(settings.max_inflight_requests, metrics.inflight_changed)
     shadow_limits = ShadowLimits(settings.shadow_rate, settings.shadow_gflops_per_s)
     shadow = ShadowChecks(embedder, matrices, shadow_limits, lambda: admission.has_room, metrics.cascades)
@@ -119,6 +123,7 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
     services = Services(
         settings=settings,
         zoo=zoo,
+        shipped=shipped,
         engine=engine,
         label_sets=state.label_sets,
         artefacts=state.artefacts,
@@ -127,8 +132,9 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
         matrices=matrices,
         fitted=fitted,
         gatherer=Gatherer(embedder, matrices, zoo.backbones),
-        planner=Planner(zoo, fitted),
+        planner=Planner(zoo, fitted, generic),
         classifier=Classifier(embedder, matrices),
+        embeddings=CommitteeEmbedder(embedder),
         shadow=shadow,
         admission=admission,
         metrics=metrics,

@@ -8,6 +8,7 @@
     │   │   └── UnknownBackboneError   422  unknown_backbone
     │   ├── MalformedBodyError         400  malformed_body
     │   ├── InvalidImageError          400  invalid_image
+    │   ├── InvalidTextError           400  invalid_text
     │   ├── UnauthorizedError          401  unauthorized
     │   ├── NotFoundError              404  not_found
     │   ├── MethodNotAllowedError      405  method_not_allowed
@@ -89,6 +90,10 @@ class MalformedBodyError(RequestError):
 
 class InvalidImageError(RequestError):
     code = "invalid_image"
+
+
+class InvalidTextError(RequestError):
+    code = "invalid_text"
 
 
 class UnauthorizedError(RequestError):

@@ -10,4 +10,4 @@ ArtefactKind = Literal["controller", "cascade"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 FALLBACK_POLICY: Final[Policy] = "mean"
-"""For a label set that nothing was fitted for."""
+"""For labels that nothing was fitted for, where no generic controller is shipped."""

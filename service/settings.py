@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     max_labels: PositiveInt = Field(1_000, description="Most labels in a request or a label set.")
     max_prompts: PositiveInt = Field(10_000, description="Most prompts (phrasings times templates) of a label set.")
     max_label_characters: PositiveInt = Field(300, description="Longest label, phrasing or template.")
+    max_texts: PositiveInt = Field(1_000, description="Most texts in one embeddings request.")
+    max_text_characters: PositiveInt = Field(2_000, description="Longest text in an embeddings request.")
 
     default_deadline_ms: PositiveInt = Field(10_000, description="A request's deadline when it names none.")
     max_deadline_ms: PositiveInt = Field(

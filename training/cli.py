@@ -198,6 +198,41 @@ def evaluate(
         typer.echo(f"{options.out}: results written", err=True)
 
 
+@app.command()
+def example(
+    data: DataDir,
+    out: Annotated[Path, typer.Option(help="A new folder.", file_okay=False)] = Path("docs/examples/fashion"),
+) -> None:
+    """Write the bundled example: pictures to fit on, to calibrate with and to classify, none in a tower's training."""
+    with one_sentence():
+        from training.data.example import write_example
+
+        typer.echo(f"{out}: {write_example(data, out) / 1e3:.0f} kB of pictures")
+
+
+@app.command()
+def generic(
+    data: DataDir,
+    repository: Annotated[
+        Path, typer.Option(help="Model repository whose zoo it weighs, and that ships it.", file_okay=False)
+    ] = Path("model_repository"),
+    seed: Annotated[int, typer.Option(help="Of the fit.", min=0)] = 0,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps embeddings between runs.", file_okay=False)] = Path(
+        "var/embeddings"
+    ),
+) -> None:
+    """Fit the generic controller, which weighs the backbones for labels that nothing was fitted for.
+
+    It learns from the `fit` split of every labelled source, and is judged on each by a fit without it. It is written
+    into the repository only if it beats the probability mean there; otherwise one that lies there is removed.
+    """
+    with one_sentence():
+        from training.evaluate.shipping import ShippingOptions, ship_generic
+
+        options = ShippingOptions(tuple(data), repository, seed, cache, lambda line: typer.echo(line, err=True))
+        typer.echo(ship_generic(options))
+
+
 @app.command("build-data")
 def build_data(
     out: Annotated[Path, typer.Option(help="Folder for Parquet files and manifest.json.", file_okay=False)],

@@ -42,7 +42,7 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
     """Zero-shot classification of one or many images. Raw image bytes take the other fields as query parameters."""
     with context.timings.measure("read"):
         call = await read_classify_call(request, services.settings)
-    deadline = deadline_of(call.fields, services, context)
+    deadline = deadline_of(call.fields.deadline_ms, services, context)
     stored = await _stored(call.fields, services, deadline)
     label_set = stored.label_set if stored else _own_label_set(call.fields, services)
     plan = await services.planner.plan(wish_of(call.fields), stored, deadline)
@@ -55,10 +55,10 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
         return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def deadline_of(fields: ClassifyFields, services: Services, context: RequestContext) -> Deadline:
-    """Raises `InvalidRequestError` for a deadline beyond the limit."""
+def deadline_of(asked_ms: int | None, services: Services, context: RequestContext) -> Deadline:
+    """In `asked_ms`, else in the default time. Raises `InvalidRequestError` for one beyond the limit."""
     settings = services.settings
-    deadline_ms = fields.deadline_ms or settings.default_deadline_ms
+    deadline_ms = asked_ms or settings.default_deadline_ms
     if deadline_ms > settings.max_deadline_ms:
         raise InvalidRequestError(
             f"deadline_ms is {deadline_ms:,}, the limit is {settings.max_deadline_ms:,}.", param="deadline_ms"

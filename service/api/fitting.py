@@ -52,7 +52,8 @@ async def fit_controller(name: Name, request: Request, services: ServicesDep, co
     deadline = _deadline(services, context)
     stored = await find_label_set(name, services, deadline, param="name")
     call = await read_controller_call(request, stored.label_set, services.settings)
-    job = ControllerJob(stored.label_set, call.images, call.truth, call.seed)
+    generic = None if services.generic is None else services.generic.controller.generic
+    job = ControllerJob(stored.label_set, call.images, call.truth, call.seed, generic)
     submitted = await services.runner.submit(
         stored, "controller", controller_work(services.gatherer, job), request_id=context.request_id
     )
@@ -121,7 +122,7 @@ async def _fitted_on(
     controller: FittedController | None, name: str, services: Services, deadline: Deadline
 ) -> frozenset[str]:
     """Digests of the images that `controller` was fitted on. Raises `ConflictError` when it is gone meanwhile."""
-    if controller is None:
+    if controller is None or controller.version is None:  # the shipped one was fitted on nobody's images
         return frozenset()
     reading = services.artefacts.get(name, "controller", controller.version)
     artefact = await deadline.wait_for(reading, "reading the controller")

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from service.api.bodies import image_from_text
 from service.api.classify import deadline_of
 from service.api.guard import GuardedRoute
-from service.api.schemas import ClassifyFields, HuggingFaceRequest, HuggingFaceScore
+from service.api.schemas import HuggingFaceRequest, HuggingFaceScore
 from service.api.services import ContextDep, ServicesDep
 from service.errors import InvalidLabelsError, QuorumError
 from service.pipeline.classify import ClassifyQuery
@@ -26,7 +26,7 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
     except InvalidLabelsError as error:
         raise error.with_param(_as_it_is_called_here(error.param or "")) from error
     image = image_from_text(call.inputs, "inputs")
-    deadline = deadline_of(ClassifyFields(labels=labels), services, context)
+    deadline = deadline_of(None, services, context)
     plan = await services.planner.plan(Wish(), None, deadline)
     query = ClassifyQuery((image,), label_set, plan, deadline)
     (result,) = await services.classifier.classify(query, context.timings)

@@ -7,9 +7,18 @@ from typing import get_args
 from fastapi import APIRouter
 
 from service.api.guard import GuardedRoute
-from service.api.schemas import BackboneOut, CommitteeOut, InfoOut, ModelDigests, ModelList
+from service.api.schemas import (
+    BackboneOut,
+    CommitteeOut,
+    GenericOut,
+    GenericSourceOut,
+    InfoOut,
+    ModelDigests,
+    ModelList,
+)
 from service.api.services import ServicesDep
 from service.errors import NotFoundError
+from service.pipeline.shipped import ShippedGeneric
 from service.policies import FALLBACK_POLICY, Policy
 from service.repository import Backbone, Zoo
 
@@ -22,9 +31,13 @@ LIMITS = (
     "max_labels",
     "max_prompts",
     "max_label_characters",
+    "max_texts",
+    "max_text_characters",
     "default_deadline_ms",
     "max_deadline_ms",
     "max_inflight_requests",
+    "max_job_images",
+    "max_job_body_bytes",
 )
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
@@ -57,7 +70,8 @@ async def info(services: ServicesDep) -> InfoOut:
         zoo_digest=services.zoo.digest,
         backbones={backbone.name: _digests(backbone) for backbone in services.zoo.backbones},
         policies=list(get_args(Policy)),
-        default_policy=FALLBACK_POLICY,
+        default_policy=FALLBACK_POLICY if services.generic is None else "nlc",
+        generic_controller=services.shipped and _generic(services.shipped),
         limits={name: getattr(settings, name) for name in LIMITS},
         problems=services.problems(),
     )
@@ -80,6 +94,30 @@ def _backbone(backbone: Backbone) -> BackboneOut:
 def _committee(zoo: Zoo) -> CommitteeOut:
     return CommitteeOut(
         backbones=list(zoo.names), embedding_dim=zoo.embedding_dim, gflops=zoo.gflops, digest=zoo.digest
+    )
+
+
+def _generic(shipped: ShippedGeneric) -> GenericOut:
+    about = shipped.file.about
+    return GenericOut(
+        name=shipped.name,
+        applies=shipped.reason is None,
+        reason=shipped.reason,
+        accuracy_gain=about.accuracy_gain,
+        loss_gain=about.loss_gain,
+        seed=about.seed,
+        sources=[
+            GenericSourceOut(
+                name=source.name,
+                images=source.images,
+                classes=source.classes,
+                accuracy=source.accuracy,
+                mean_accuracy=source.mean_accuracy,
+                loss=source.loss,
+                mean_loss=source.mean_loss,
+            )
+            for source in about.sources
+        ],
     )
 
 

@@ -58,7 +58,8 @@ class ClassifyFields(Request):
     templates: Strings | None = Field(None, description="Prompts with {} for the label; with `labels` only.")
     policy: Policy | None = Field(
         None,
-        description="Default: `cascade` where one is calibrated, else `nlc` where a controller is fitted, else `mean`.",
+        description="Default: `cascade` where one is calibrated, else `nlc` where a controller is fitted or a generic "
+        "one is shipped, else `mean`.",
     )
     backbones: Annotated[Strings, Field(min_length=1)] | None = Field(
         None, description="Ask these alone; exactly one with policy `single`."
@@ -198,7 +199,10 @@ class ResultOut(BaseModel):
     confidence: float = Field(description="The largest probability.")
     exit_score: float = Field(description="What a cascade's thresholds are compared with.")
     policy: Policy = Field(description="What was applied: `nlc` without a controller becomes `mean`.")
-    controller: str | None = Field(description="Whose weights these are, as `label set/version`; null: equal weights.")
+    controller: str | None = Field(
+        description="Whose weights these are: `label set/version`, or `generic@digest` for the one that is shipped "
+        "with the models; null: equal weights."
+    )
     exit_reason: ExitReason
     promise: PromiseOut | None = Field(description="Null wherever an override, a failure or the deadline voids it.")
     stages: int = Field(description="Rounds of asking.")
@@ -320,6 +324,32 @@ class ModelList(BaseModel):
     data: list[BackboneOut | CommitteeOut]
 
 
+class GenericSourceOut(BaseModel):
+    """Images that the shipped controller was fitted on, and how a fit without them did there beside the plain mean:
+    balanced accuracy, and mean negative log likelihood in nats at the best temperature."""
+
+    name: str
+    images: int
+    classes: int
+    accuracy: float
+    mean_accuracy: float
+    loss: float
+    mean_loss: float
+
+
+class GenericOut(BaseModel):
+    """The generic controller that the model repository ships. It weighs the backbones for labels that have no
+    controller of their own."""
+
+    name: str
+    applies: bool
+    reason: str | None = Field(description="Why it does not apply.")
+    accuracy_gain: float = Field(description="Over the plain mean, on sources that were left out of its fit.")
+    loss_gain: float = Field(description="The same in nats; positive: it predicts better.")
+    seed: int
+    sources: list[GenericSourceOut]
+
+
 class InfoOut(BaseModel):
     name: Literal["quorum"] = "quorum"
     versions: dict[str, str]
@@ -327,7 +357,8 @@ class InfoOut(BaseModel):
     zoo_digest: str
     backbones: dict[str, ModelDigests]
     policies: list[str]
-    default_policy: Policy
+    default_policy: Policy = Field(description="For labels that nothing was fitted for.")
+    generic_controller: GenericOut | None = Field(None, description="Null where none is shipped.")
     limits: dict[str, int]
     problems: list[str]
 

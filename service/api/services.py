@@ -13,12 +13,14 @@ from service.engines.base import Engine
 from service.jobs.runner import JobRunner
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
+from service.pipeline.embeddings import CommitteeEmbedder
 from service.pipeline.evidence import Gatherer
 from service.pipeline.fitted import FittedArtefacts
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.labels import LabelLimits
-from service.pipeline.planner import Planner
+from service.pipeline.planner import FittedController, Planner
 from service.pipeline.shadow_checks import ShadowChecks
+from service.pipeline.shipped import ShippedGeneric
 from service.repository import Zoo
 from service.settings import Settings
 from service.stores.base import ArtefactStore, JobStore, LabelSetStore
@@ -26,8 +28,11 @@ from service.stores.base import ArtefactStore, JobStore, LabelSetStore
 
 @dataclass(slots=True)
 class Services:
+    """`shipped` is the repository's generic controller, also where it does not apply; None: it ships none."""
+
     settings: Settings
     zoo: Zoo
+    shipped: ShippedGeneric | None
     engine: Engine
     label_sets: LabelSetStore
     artefacts: ArtefactStore
@@ -38,6 +43,7 @@ class Services:
     gatherer: Gatherer
     planner: Planner
     classifier: Classifier
+    embeddings: CommitteeEmbedder
     shadow: ShadowChecks
     admission: Admission
     metrics: Metrics
@@ -47,6 +53,11 @@ class Services:
     def problems(self) -> list[str]:
         """What is broken for good in this process, one sentence each. Empty means healthy."""
         return [*self.engine.problems(), *self.runner.problems()]
+
+    @property
+    def generic(self) -> FittedController | None:
+        """Who speaks for labels without a controller of their own; None: the plain mean."""
+        return None if self.shipped is None else self.shipped.controller
 
     @property
     def label_limits(self) -> LabelLimits:

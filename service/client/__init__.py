@@ -3,6 +3,8 @@
     with QuorumClient("http://127.0.0.1:8000") as quorum:
         answer = quorum.classify([Path("cat.jpg")], labels=["cat", "dog"])
 
+        vectors = quorum.embed(["a sleeping cat", Path("cat.jpg")]).vectors
+
 What takes longer is a job, and what comes of it can be read typed:
 
         job = quorum.fit_controller("pets", [(Path("cat.jpg"), "cat"), (Path("dog.jpg"), "dog")])
@@ -15,6 +17,7 @@ from service.client.aio import AsyncQuorumClient
 from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Retry
 from service.client.calls import Call, ClassifyOptions, Kind
 from service.client.connecting import DEFAULT_URL
+from service.client.embeddings import Embeddings
 from service.client.errors import (
     ApiError,
     ClientError,
@@ -40,6 +43,7 @@ __all__ = [
     "ClassifyOptions",
     "ClientError",
     "ConnectionFailedError",
+    "Embeddings",
     "FitResult",
     "JobError",
     "JobFailedError",

@@ -22,17 +22,20 @@ from service.api.schemas import (
 )
 from service.client import calls
 from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Attempts, Retry
-from service.client.calls import PAGE_SIZE, Call, ClassifyOptions, Kind
+from service.client.calls import COMMITTEE, PAGE_SIZE, Call, ClassifyOptions, Kind
 from service.client.connecting import (
     DEFAULT_URL,
+    EmbeddingSource,
     Examples,
     ImageSource,
     Labels,
     checked_url,
     contents,
+    embeddable,
     headers,
     labelled,
 )
+from service.client.embeddings import Embeddings
 from service.client.errors import ApiError, ClientError
 from service.client.waiting import Looks, OnProgress
 
@@ -71,6 +74,12 @@ class AsyncQuorumClient:
 
     async def classify(self, images: Sequence[ImageSource], **options: Unpack[ClassifyOptions]) -> ClassifyResponse:
         return await self._ask(calls.classify(await asyncio.to_thread(contents, images), options))
+
+    async def embed(
+        self, inputs: Sequence[EmbeddingSource], *, model: str = COMMITTEE, deadline_ms: int | None = None
+    ) -> Embeddings:
+        data = await asyncio.to_thread(embeddable, inputs)
+        return Embeddings.of(await self._ask(calls.embed(data, model, deadline_ms)))
 
     async def put_label_set(self, name: str, labels: Labels, templates: Sequence[str] | None = None) -> LabelSetDetails:
         return await self._ask(calls.put_label_set(name, labels, templates))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
+from service.api.embedding_schemas import EmbeddingsResponse
 from service.api.schemas import (
     BackboneOut,
     ClassifyResponse,
@@ -35,10 +36,13 @@ Kind = Literal["controller", "cascade"]
 File = tuple[str, tuple[str, bytes, str]]
 """A multipart file: name of the part, file name, bytes and their type."""
 
+COMMITTEE: Final = "committee"
+"""All backbones together, as a model."""
 PAGE_SIZE: Final = 100
 """The largest page that the server gives."""
 
 CLASSIFIED: Final = TypeAdapter(ClassifyResponse)
+EMBEDDED: Final = TypeAdapter(EmbeddingsResponse)
 LABEL_SET: Final = TypeAdapter(LabelSetDetails)
 LABEL_SETS: Final = TypeAdapter(LabelSetList)
 MODELS: Final = TypeAdapter(ModelList)
@@ -109,6 +113,21 @@ def classify(images: Sequence[bytes], options: ClassifyOptions) -> Call[Classify
         files=[_file("images", index, image) for index, image in enumerate(images)],
         answer_within_s=None if deadline_ms is None else deadline_ms / 1e3,
     )
+
+
+def embed(inputs: Sequence[str | bytes], model: str, deadline_ms: int | None) -> Call[EmbeddingsResponse]:
+    """Strings go as they are, bytes are images. Numbers come back in base64, a fifth of their size as text."""
+    if not inputs:
+        raise ValueError("no inputs: give at least one")
+    fields = {
+        "model": model,
+        "input": [each if isinstance(each, str) else _data_uri(each) for each in inputs],
+        "encoding_format": "base64",
+    }
+    if deadline_ms is None:
+        return Call("POST", "/v1/embeddings", EMBEDDED, json=_json(fields))
+    timed = _json(fields | {"deadline_ms": deadline_ms})
+    return Call("POST", "/v1/embeddings", EMBEDDED, json=timed, answer_within_s=deadline_ms / 1e3)
 
 
 def put_label_set(
@@ -221,6 +240,11 @@ def health() -> Call[Health]:
 
 def _file(name: str, index: int, image: bytes) -> File:
     return name, (f"image-{index}", image, "application/octet-stream")
+
+
+def _data_uri(image: bytes) -> str:
+    """The server looks into the bytes to know what they are."""
+    return f"data:application/octet-stream;base64,{b64encode(image).decode()}"
 
 
 def _json(body: object) -> str:

@@ -11,6 +11,8 @@ import httpx2
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 ImageSource = Path | bytes
+EmbeddingSource = str | ImageSource
+"""A text, or an image. A string that is an image's data URI is an image as well."""
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
 Examples = Iterable[tuple[ImageSource, str]]
 """Images with their labels."""
@@ -34,6 +36,11 @@ def headers(api_key: str | None) -> dict[str, str]:
 def contents(images: Iterable[ImageSource]) -> list[bytes]:
     """Raises `OSError`."""
     return [image if isinstance(image, bytes) else image.read_bytes() for image in images]
+
+
+def embeddable(inputs: Iterable[EmbeddingSource]) -> list[str | bytes]:
+    """Raises `OSError`."""
+    return [each.read_bytes() if isinstance(each, Path) else each for each in inputs]
 
 
 def labelled(examples: Examples) -> list[tuple[bytes, str]]:

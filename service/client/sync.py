@@ -21,17 +21,20 @@ from service.api.schemas import (
 )
 from service.client import calls
 from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Attempts, Retry
-from service.client.calls import PAGE_SIZE, Call, ClassifyOptions, Kind
+from service.client.calls import COMMITTEE, PAGE_SIZE, Call, ClassifyOptions, Kind
 from service.client.connecting import (
     DEFAULT_URL,
+    EmbeddingSource,
     Examples,
     ImageSource,
     Labels,
     checked_url,
     contents,
+    embeddable,
     headers,
     labelled,
 )
+from service.client.embeddings import Embeddings
 from service.client.errors import ApiError, ClientError
 from service.client.waiting import Looks, OnProgress
 
@@ -75,6 +78,13 @@ class QuorumClient:
         """Zero-shot, or as a label set was fitted. A broken image among several is an `ItemError` in `results`, alone
         it is an `ApiError`."""
         return self._ask(calls.classify(contents(images), options))
+
+    def embed(
+        self, inputs: Sequence[EmbeddingSource], *, model: str = COMMITTEE, deadline_ms: int | None = None
+    ) -> Embeddings:
+        """Texts and images in one space, alike or mixed; `model` may be a backbone. All or nothing: an `ApiError` names
+        the input that is wrong in its `param`."""
+        return Embeddings.of(self._ask(calls.embed(embeddable(inputs), model, deadline_ms)))
 
     def put_label_set(self, name: str, labels: Labels, templates: Sequence[str] | None = None) -> LabelSetDetails:
         """Create or replace; `labels` may map each class to its phrasings."""

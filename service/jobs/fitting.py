@@ -16,6 +16,7 @@ from service.pipeline.cascade_calibration import CalibrationSample, calibrate
 from service.pipeline.cascade_choice import CalibrationRequest
 from service.pipeline.cascade_report import Calibrated
 from service.pipeline.committee import Voice, combine
+from service.pipeline.controller import Generic
 from service.pipeline.controller_examples import make_examples
 from service.pipeline.controller_ladder import climb
 from service.pipeline.embed import Image
@@ -33,10 +34,13 @@ Images = Sequence[Image | QuorumError]
 
 @dataclass(frozen=True, slots=True)
 class ControllerJob:
+    """The fit starts at `generic`, and has to beat it; None: at the logit mean."""
+
     label_set: LabelSet
     images: Images
     truth: Sequence[int]
     seed: int
+    generic: Generic | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def controller_work(gatherer: Gatherer, job: ControllerJob) -> Work:
         evidence = _gather(gatherer, job.label_set, job.images, control)
         truth = np.array([job.truth[row] for row in evidence.rows], dtype=np.int64)
         examples = make_examples(evidence.names, evidence.embeddings, evidence.logits, truth, evidence.digests)
-        climbed = climb(examples, job.seed, progress=lambda share: control.progress(_second_half(share)))
+        climbed = climb(examples, job.seed, job.generic, lambda share: control.progress(_second_half(share)))
         result = asdict(climbed.report) | {"accepted": climbed.controller is not None, "skipped": _skipped(evidence)}
         if climbed.controller is None:
             return Outcome(result)

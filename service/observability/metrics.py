@@ -32,6 +32,9 @@ class Metrics:
         self._images = Counter(
             "quorum_images_total", "Classified images by how they were left.", ["exit_reason"], registry=self.registry
         )
+        self._embedded = Counter(
+            "quorum_embedded_total", "Inputs of embeddings calls that were answered.", ["kind"], registry=self.registry
+        )
         self._gflops = Counter("quorum_gflops_total", "Work done for images.", registry=self.registry)
         self._batch_rows = Histogram(
             "quorum_batch_rows", "Rows per executed batch.", ["tower"], buckets=ROWS, registry=self.registry
@@ -70,6 +73,11 @@ class Metrics:
 
     def image_classified(self, exit_reason: str, gflops: float) -> None:
         self._images.labels(exit_reason).inc()
+        self._gflops.inc(gflops)
+
+    def embedded(self, images: int, texts: int, gflops: float) -> None:
+        self._embedded.labels("image").inc(images)
+        self._embedded.labels("text").inc(texts)
         self._gflops.inc(gflops)
 
     def batch_done(self, tower: str, rows: int, seconds: float) -> None:

@@ -103,7 +103,8 @@ class Embedder:
         loop = asyncio.get_running_loop()
         for start in range(0, len(missing), TEXTS_AT_ONCE):
             part = dict(missing[start : start + TEXTS_AT_ONCE])
-            ids = await loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(part.values()))
+            reading = loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(part.values()))
+            ids = await deadline.wait_for(reading, "reading texts")
             outcomes = await self.engine.embed(tower.name, list(ids), deadline)
             # Kept before anything is raised: a label set too large for one deadline gets there in several calls.
             fresh = {key: row for key, row in zip(part, outcomes, strict=True) if isinstance(row, np.ndarray)}
@@ -113,6 +114,14 @@ class Embedder:
                 if isinstance(outcome, QuorumError):
                     raise outcome
         return np.stack([known[key] for key in keys])
+
+    async def count_tokens(self, texts: Sequence[str], tower: TextTower, deadline: Deadline) -> int:
+        """Of all `texts` together. Raises `DeadlineExceededError`."""
+        loop, tokenizer, total = asyncio.get_running_loop(), self.tokenizers[tower.name], 0
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            counting = loop.run_in_executor(self.executor, tokenizer.count, texts[start : start + TEXTS_AT_ONCE])
+            total += await deadline.wait_for(counting, "counting tokens")
+        return total
 
     async def look_up(self, keys: Sequence[str]) -> dict[str, Floats]:
         known = await self.cache.get_many(keys)

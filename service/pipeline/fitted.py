@@ -36,9 +36,12 @@ Key = tuple[str, int, datetime]
 
 
 class FittedArtefacts:
-    def __init__(self, artefacts: ArtefactStore, zoo: Zoo) -> None:
+    """`generic` speaks for label sets without a controller of their own that applies; None: the plain mean does."""
+
+    def __init__(self, artefacts: ArtefactStore, zoo: Zoo, generic: FittedController | None = None) -> None:
         self._artefacts = artefacts
         self._zoo = zoo
+        self._generic = generic
         # None for what is damaged: a version never changes, so it is read, and complained of, once.
         self._controllers: LRUCache[Key, FittedController | None] = LRUCache(KEPT)
         self._cascades: LRUCache[Key, FittedCascade | None] = LRUCache(KEPT)
@@ -50,6 +53,7 @@ class FittedArtefacts:
         reasons: dict[ArtefactKind, str | None] = {}
         if about := active.get("controller"):
             controller, reasons["controller"] = await self._controller(about, stored, deadline)
+        controller = controller or self._generic
         if about := active.get("cascade"):
             cascade, reasons["cascade"] = await self._cascade(about, stored, controller, deadline)
         return Fitted(controller, cascade, {kind: Standing(active[kind], reason) for kind, reason in reasons.items()})

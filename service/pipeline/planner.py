@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from service.deadline import Deadline
 from service.errors import ConflictError, InvalidRequestError
@@ -29,10 +29,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class FittedController:
-    """`name` is how callers know it: `label set/version`."""
+    """`name` is how callers know it: `label set/version`. The shipped generic one has no label set and no version."""
 
     name: str
-    version: int
+    version: int | None
     controller: Controller
 
 
@@ -56,14 +56,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What applies to a label set now; `standing` has every active version, those that do not apply as well."""
+    """What applies to a label set now: `controller` is its own, else the shipped generic one. `standing` has every
+    active version of its own, those that do not apply as well."""
 
     controller: FittedController | None = None
     cascade: FittedCascade | None = None
     standing: Mapping[ArtefactKind, Standing] = field(default_factory=dict)
-
-
-NOTHING: Final = Fitted()
 
 
 class FittedSource(Protocol):
@@ -72,9 +70,12 @@ class FittedSource(Protocol):
 
 
 class Planner:
-    def __init__(self, zoo: Zoo, fitted: FittedSource) -> None:
+    """`generic` speaks for labels that were sent with the request; `fitted` knows who does for a label set."""
+
+    def __init__(self, zoo: Zoo, fitted: FittedSource, generic: FittedController | None = None) -> None:
         self._zoo = zoo
         self._fitted = fitted
+        self._unregistered = Fitted(generic)
 
     async def plan(self, wish: Wish, stored: StoredLabelSet | None, deadline: Deadline) -> Plan:
         """Raises `UnknownBackboneError`, `InvalidRequestError` for limits that do not go together with the policy, and
@@ -83,7 +84,7 @@ class Planner:
         if wish.policy in ("mean", "mean_logit", "single"):
             _check_no_min_confidence(wish)
             return plain_plan(wish.policy, chosen, Limits(max_gflops=wish.max_gflops))
-        fitted = NOTHING if stored is None else await self._fitted.of(stored, deadline)
+        fitted = self._unregistered if stored is None else await self._fitted.of(stored, deadline)
         if wish.policy == "cascade" or (wish.policy is None and (fitted.cascade or wish.min_confidence is not None)):
             return self._cascade(wish, fitted, chosen)
         _check_no_min_confidence(wish)
@@ -110,7 +111,7 @@ class Planner:
 
 
 def _weighed(fitted: FittedController | None, chosen: tuple[Backbone, ...], limits: Limits) -> Plan:
-    """Policy `nlc`, or the plain mean where nothing was fitted."""
+    """Policy `nlc`, or the plain mean where no controller speaks."""
     if fitted is None:
         return plain_plan(FALLBACK_POLICY, chosen, limits)
     return Plan("nlc", chosen, fitted.controller, everyone_at_once(chosen), fitted.name, limits)

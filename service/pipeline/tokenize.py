@@ -34,3 +34,9 @@ class TextTokenizer:
         """`int64[n, context_length]`; longer texts are cut as the tower was trained."""
         encodings = self._tokenizer.encode_batch(list(texts))
         return np.array([encoding.ids for encoding in encodings], dtype=np.int64)
+
+    def count(self, texts: Sequence[str]) -> int:
+        """How many tokens a tower reads of all `texts` together: start and end are among them, padding and what is cut
+        off are not."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return sum(sum(encoding.attention_mask) for encoding in encodings)

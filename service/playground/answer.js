@@ -7,9 +7,9 @@ const HUES = 6;
 /** A backbone keeps its colour, whoever answers. */
 const hue = (zoo, name) => (Math.max(0, zoo.findIndex((member) => member.id === name)) % HUES) + 1;
 
-const dot = (zoo, name) => h("span", { class: "dot", data: { hue: hue(zoo, name) }, aria: { hidden: "true" } });
+export const dot = (zoo, name) => h("span", { class: "dot", data: { hue: hue(zoo, name) }, aria: { hidden: "true" } });
 
-const bar = (fraction, data = {}) =>
+export const bar = (fraction, data = {}) =>
   h("div", { class: "bar", aria: { hidden: "true" }, data, vars: { value: Math.min(1, Math.max(0, fraction)) } }, h("i"));
 
 const EXITS = {
@@ -99,11 +99,28 @@ const memberName = (zoo, { id, family }) =>
 
 const ABSENCES = { degraded: "no answer", deadline: "no answer in time" };
 
+/** Whose weights they are: null where everybody counts the same, so that nothing needs to be drawn. */
+const weighedBy = (result) => result.controller;
+
+function weightLine(zoo, name, result) {
+  const { weight } = result.backbones[name];
+  if (weighedBy(result) === null) return null;
+  const most = Math.max(...Object.values(result.backbones).map((vote) => vote.weight));
+  return h("div", { class: "weight-line" },
+    h("span", { class: "minor numeric" }, `weight ${weight.toFixed(2)}`),
+    h("div", {
+      class: "weight-bar",
+      aria: { hidden: "true" },
+      data: { hue: hue(zoo, name) },
+      vars: { value: most > 0 ? weight / most : 0 },
+    }, h("i")));
+}
+
 function voteRow(zoo, name, result) {
   const vote = result.backbones[name];
   const member = zoo.find((candidate) => candidate.id === name) ?? { id: name };
   const facts = [
-    ...(vote ? [`weight ${vote.weight.toFixed(2)}`] : []),
+    ...(vote && weighedBy(result) === null ? [`weight ${vote.weight.toFixed(2)}`] : []),
     ...(member.gflops ? [`${number(member.gflops)} GFLOPs`] : []),
     ...(vote ? [vote.cached ? "from cache" : "computed"] : []),
   ];
@@ -117,6 +134,7 @@ function voteRow(zoo, name, result) {
           h("span", { class: "value" }, percent(vote.probability)))
         : h("span", { class: "figures minor" }, ABSENCES[result.exit_reason] ?? "not asked")),
     bar(vote ? vote.probability : 0, { hue: hue(zoo, name) }),
+    vote && weightLine(zoo, name, result),
     h("p", { class: "facts minor" },
       h("span", {}, facts.join(" · ")),
       verdict && h("span", { class: "verdict" }, verdict)));
@@ -125,9 +143,9 @@ function voteRow(zoo, name, result) {
 function voteSection(result, zoo) {
   const known = zoo.map((member) => member.id);
   const names = [...known, ...Object.keys(result.backbones).filter((name) => !known.includes(name))];
-  const policy = [result.policy, result.controller].filter(Boolean).join(", ");
+  const weights = result.controller ? `, weights for this picture by ${result.controller}` : "";
   return h("section", { class: "part", id: "votes" },
-    h("h3", {}, "Votes", h("small", {}, `Each backbone’s own top label. Policy: ${policy}.`)),
+    h("h3", {}, "Votes", h("small", {}, `Each backbone’s own top label. Policy: ${result.policy}${weights}.`)),
     h("ul", { class: "rows" },
       names.map((name) => voteRow(zoo, name, result))));
 }
@@ -186,7 +204,7 @@ const TITLES = {
 };
 
 /** An ApiError, with all that helps to mend or to report it. */
-export function drawError(error) {
+export function drawError(error, id = "error") {
   const refusal = error.status >= 500 ? "The server failed" : "The request was refused";
   const facts = [
     ["Status", error.status],
@@ -195,7 +213,7 @@ export function drawError(error) {
     ["Request", error.requestId],
   ].filter(([, value]) => value !== null && value !== undefined);
   return [
-    h("div", { class: "callout", data: { tone: "error" }, id: "error" },
+    h("div", { class: "callout", data: { tone: "error" }, id },
       h("h3", {}, TITLES[error.code] ?? TITLES[error.status] ?? (error.status === null ? "No answer" : refusal)),
       h("p", { class: "error-message" }, error.message),
       error.retryAfter && h("p", {}, `Try again in ${error.retryAfter} s.`),

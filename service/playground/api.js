@@ -57,6 +57,37 @@ export async function list(path, key) {
   return objects;
 }
 
+const json = (body, key) => ({
+  body: JSON.stringify(body),
+  headers: { ...authorization(key), "Content-Type": "application/json" },
+});
+const labelSetPath = (name) => `v1/label-sets/${encodeURIComponent(name)}`;
+
+/** One label set, with the controller and the cascade that are active. */
+export const labelSet = async (name, key) => read(await send(labelSetPath(name), { headers: authorization(key) }));
+
+/** Create or replace a label set; without a template the server's own prompts apply. */
+export const putLabelSet = async ({ name, labels, template, key }) =>
+  read(await send(labelSetPath(name), {
+    method: "PUT",
+    ...json({ labels, ...(template ? { templates: [template] } : {}) }, key),
+  }));
+
+/** Begin to fit a controller on `examples`, [{label, file}, …]: the job. Raises ApiError, or AbortError. */
+export async function fitController({ name, examples, key, signal }) {
+  const form = new FormData();
+  for (const { label, file } of examples) form.append(`examples[${label}]`, file, file.name);
+  const options = { method: "POST", body: form, headers: authorization(key), signal };
+  return read(await send(`${labelSetPath(name)}/controller`, options));
+}
+
+const jobPath = (id) => `v1/jobs/${encodeURIComponent(id)}`;
+
+export const job = async (id, key) => read(await send(jobPath(id), { headers: authorization(key) }));
+
+export const cancelJob = async (id, key) =>
+  read(await send(jobPath(id), { method: "DELETE", headers: authorization(key) }));
+
 /** "decode;dur=1.2, total;dur=9" → [{name: "decode", ms: 1.2}, …]. */
 export function parseServerTiming(header) {
   return (header ?? "")

@@ -3,9 +3,14 @@
 import { drawAnswer, drawError, drawZoo, spokenAnswer } from "./answer.js";
 import { ApiError, asCurl, classify, classifyRequest, info, list } from "./api.js";
 import { watchArrivals } from "./arrivals.js";
+import { watchCopies } from "./copies.js";
 import { byId, h } from "./dom.js";
-import { ordered, policyHint, policyName } from "./policies.js";
+import {
+  choose, chosenLabelSet, details, drawMode, labelNames, loadDetails, loadLabelSets, usesLabelSet,
+} from "./label-sets.js";
+import { offered, policyHint, policyName, usualPolicy } from "./policies.js";
 import { loadSamples, markPicked, sampleAddress } from "./samples.js";
+import { watchTeaching } from "./teach.js";
 
 const MOST_LABELS_SHOWN = 10;
 
@@ -13,8 +18,7 @@ const state = {
   picture: null, // {blob, name, sample}: `sample` is null for the user's own file
   labelsEdited: false, // the user's labels are theirs: no sample overwrites them
   zoo: [],
-  defaultPolicy: null,
-  labelSets: [],
+  server: { policies: [], default_policy: null, limits: {} },
   running: null, // the AbortController of the request in flight
   answered: null, // {picture, curl}: the question that the shown answer belongs to
 };
@@ -69,9 +73,6 @@ function showBrokenPreview() {
 
 const split = (text) => text.split(/[,\n]/).map((label) => label.trim()).filter(Boolean);
 const typedLabels = () => [...new Set(split(byId("labels").value))];
-const usesLabelSet = () => byId("mode-set").checked;
-const chosenLabelSet = () => state.labelSets.find(({ name }) => name === byId("label-set").value);
-const labelNames = ({ labels }) => (Array.isArray(labels) ? labels : Object.keys(labels));
 const labelCount = () => (usesLabelSet() ? labelNames(chosenLabelSet()).length : typedLabels().length);
 
 function countLabels() {
@@ -103,20 +104,9 @@ function labelsChanged() {
 }
 
 function switchMode() {
-  byId("typed").hidden = usesLabelSet();
-  byId("template").disabled = usesLabelSet();
-  byId("registered").hidden = !usesLabelSet();
-  byId("labels-error").textContent = "";
-  previewLabelSet();
+  drawMode();
   drawCurl();
-}
-
-function previewLabelSet() {
-  const chosen = chosenLabelSet();
-  if (!chosen) return;
-  const names = labelNames(chosen);
-  const shown = names.slice(0, 8).join(", ");
-  byId("label-set-preview").textContent = `${names.length} labels: ${shown}${names.length > 8 ? ", …" : ""}`;
+  return loadDetails(byId("key").value, drawPolicies).catch(showError);
 }
 
 // ---- what the server has -----------------------------------------------------------------------------------------
@@ -131,24 +121,24 @@ async function loadZoo() {
   policyChanged();
 }
 
-async function loadLabelSets() {
-  state.labelSets = await list("v1/label-sets", byId("key").value);
-  byId("label-set").replaceChildren(...state.labelSets.map(({ name }) => h("option", { value: name }, name)));
-  byId("mode-set").disabled = !state.labelSets.length;
-  byId("mode-set-name").textContent = state.labelSets.length ? "Registered set" : "No registered set";
+async function loadPolicies() {
+  state.server = await info();
+  drawPolicies();
 }
 
-async function loadPolicies() {
-  const { policies, default_policy: usual } = await info();
-  state.defaultPolicy = usual;
+/** A choice that is gone falls back to the default. */
+function drawPolicies() {
+  const chosen = byId("policy").value;
   byId("policy").replaceChildren(
     h("option", { value: "" }, "Default"),
-    ...ordered(policies).map((name) => h("option", { value: name }, policyName(name))));
+    ...offered(state.server.policies, details()).map((name) => h("option", { value: name }, policyName(name))));
+  byId("policy").value = chosen;
+  if (byId("policy").selectedIndex < 0) byId("policy").value = "";
   policyChanged();
 }
 
 async function loadServer() {
-  for (const outcome of await Promise.allSettled([loadPolicies(), loadZoo(), loadLabelSets()])) {
+  for (const outcome of await Promise.allSettled([loadPolicies(), loadZoo(), loadLabelSets(byId("key").value)])) {
     if (outcome.status === "rejected") showError(outcome.reason);
   }
 }
@@ -160,7 +150,8 @@ function policyChanged() {
   if (!single) backbone.value = "";
   else if (!backbone.value && state.zoo.length) backbone.value = state.zoo[0].id;
   backbone.options[0].disabled = single;
-  byId("policy-hint").textContent = policyHint(byId("policy").value, state.defaultPolicy);
+  byId("policy-hint").textContent = policyHint(
+    byId("policy").value, usualPolicy(state.server.default_policy, details()));
   drawCurl();
 }
 
@@ -270,7 +261,7 @@ function showAnswer(answer, count) {
 
 function showError(error) {
   if (!(error instanceof ApiError)) throw error;
-  if (error.status === 401) byId("key-field").hidden = false;
+  failed(error);
   show(drawError(error), `Error: ${error.message}`, error.body);
 }
 
@@ -282,6 +273,7 @@ function watchForm() {
     ask();
   });
   document.addEventListener("keydown", (event) => {
+    if (byId("teach").contains(event.target)) return; // another form
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       ask();
@@ -302,21 +294,27 @@ function watchForm() {
   byId("key").addEventListener("change", loadServer);
 }
 
-function watchCopies() {
-  if (!navigator.clipboard) return;
-  for (const button of document.querySelectorAll("[data-copies]")) {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(byId(button.dataset.copies).textContent);
-      button.textContent = "Copied";
-      setTimeout(() => (button.textContent = "Copy"), 1500);
-    });
-  }
+/** A label set that was taught is the one to ask about next. */
+async function taught(name) {
+  await loadLabelSets(byId("key").value);
+  choose(name);
+  await switchMode();
+}
+
+function failed(error) {
+  if (error.status === 401) byId("key-field").hidden = false;
 }
 
 watchArrivals(takeFile);
 byId("preview").addEventListener("error", showBrokenPreview);
 watchForm();
+watchTeaching({
+  key: () => byId("key").value,
+  zoo: () => state.zoo,
+  limits: () => state.server.limits,
+  taught,
+  failed,
+});
 watchCopies();
 countLabels();
 policyChanged();

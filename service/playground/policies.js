@@ -10,9 +10,19 @@ const POLICIES = {
 
 export const policyName = (policy) => POLICIES[policy]?.[0] ?? policy;
 
-/** Those that a server has, in the order above. */
-export const ordered = (policies) =>
-  [...new Set([...Object.keys(POLICIES), ...policies])].filter((policy) => policies.includes(policy));
+/**
+ * Those of a server's policies that can answer, in the order above. A cascade is calibrated for one label set: it needs
+ * `details` of a set that has one, and those are null where labels are typed.
+ */
+export const offered = (policies, details) =>
+  [...new Set([...Object.keys(POLICIES), ...policies])].filter(
+    (policy) => policies.includes(policy) && (policy !== "cascade" || Boolean(details?.cascade?.applies)));
+
+/** What answers where no policy is chosen: the best that was made for these labels, else what the server takes for any. */
+export function usualPolicy(serverDefault, details) {
+  if (details?.cascade?.applies) return "cascade";
+  return details?.controller?.applies ? "nlc" : serverDefault;
+}
 
 /** What a choice means; the empty choice leaves it to the server, whose default is `usual`. */
 export function policyHint(policy, usual) {

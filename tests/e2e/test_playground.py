@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -20,78 +16,12 @@ from playwright.sync_api import (
     Page,
     Request,
     Route,
-    ViewportSize,
     expect,
-    sync_playwright,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARTIFACTS = Path(__file__).parents[2] / "test-artifacts"
-DESKTOP: ViewportSize = {"width": 1280, "height": 860}
-PHONE: ViewportSize = {"width": 360, "height": 740}
-ANSWER_LIMIT_MS = 30_000  # for a machine that is busy with other things; nothing is measured here
+from tests.support.playground import DESKTOP, NEEDS_BROWSER, classify, opened, picture, sample, save_screenshot
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM} (Debian: apt install chromium)"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=ANSWER_LIMIT_MS)
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        with playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments) as browser:
-            yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, live_server: str) -> Iterator[Page]:
-    with browser.new_context(viewport=DESKTOP, reduced_motion="reduce") as context:
-        yield opened(context.new_page(), live_server)
-
-
-@pytest.fixture
-def phone(browser: Browser, live_server: str) -> Iterator[Page]:
-    with browser.new_context(
-        viewport=PHONE,
-        reduced_motion="reduce",
-        has_touch=True,
-        is_mobile=True,
-    ) as context:
-        yield opened(context.new_page(), live_server)
-
-
-def opened(page: Page, url: str) -> Page:
-    page.set_default_timeout(ANSWER_LIMIT_MS)
-    page.goto(url)
-    page.wait_for_selector("body[data-ready]")
-    return page
-
-
-def picture(colour: str = "orange") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (90, 70), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def classify(page: Page) -> dict[str, Any]:
-    """Press Classify; the answer as the server sent it."""
-    with page.expect_response("**/v1/classify") as response:
-        page.get_by_role("button", name="Classify").click()
-    body: dict[str, Any] = response.value.json()
-    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
-    return body
-
-
-def sample(page: Page, file: str) -> Locator:
-    return page.locator(f'#samples button[data-file="{file}"]')
-
-
-def save_screenshot(page: Page, name: str) -> None:
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"playground-{name}.png", full_page=True)
+pytestmark = NEEDS_BROWSER
 
 
 def tab_until_focused(page: Page, target: Locator, limit: int = 20) -> None:

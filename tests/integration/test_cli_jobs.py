@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from service.cli import app
 from tests.conftest import ROOT
+from tests.support.cli import said
 from tests.support.images import jpeg
 
 PATIENCE_S = 60.0
@@ -68,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         answers = {
             "GET /v1/label-sets/pets": LABEL_SET,
-            "GET /info": INFO,
+            "GET /info": INFO | {"limits": self.server.limits},
             "POST /v1/label-sets/pets/controller": job("queued"),
             "GET /v1/jobs/job_1": job("running"),
             "DELETE /v1/jobs/job_1": job("cancelled"),
@@ -91,6 +94,7 @@ class Gateway(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str] = []
+        self.limits: dict[str, int] = {}
         self.watched = threading.Event()
         """Set once somebody has looked at the job."""
 
@@ -109,11 +113,14 @@ def gateway() -> Iterator[Gateway]:
         thread.join()
 
 
+def write_photos(folder: Path) -> None:
+    for seed, label in enumerate(("cat", "dog")):
+        (folder / label).mkdir()
+        (folder / label / "1.jpg").write_bytes(jpeg(seed=seed))
+
+
 def begin(gateway: Gateway, tmp_path: Path) -> subprocess.Popen[str]:
-    for label in ("cat", "dog"):
-        (tmp_path / label).mkdir()
-        (tmp_path / label / "1.jpg").write_bytes(jpeg(seed=len(label)))
-    (tmp_path / "dog" / "1.jpg").write_bytes(jpeg(seed=9))
+    write_photos(tmp_path)
     command = [sys.executable, "-m", "service.cli", "fit", "pets", str(tmp_path), "--url", gateway.url]
     process = subprocess.Popen(
         command,
@@ -127,6 +134,24 @@ def begin(gateway: Gateway, tmp_path: Path) -> subprocess.Popen[str]:
     )
     assert gateway.watched.wait(PATIENCE_S), process.communicate(timeout=PATIENCE_S)
     return process
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({"max_job_images": 1}, "2 images; one job takes 1 (QUORUM_MAX_JOB_IMAGES)"),
+        ({"max_job_body_bytes": 2048}, "one job takes 2.0 KiB (QUORUM_MAX_JOB_BODY_BYTES)"),
+    ],
+)
+def test_the_limits_of_the_server_that_is_asked_count(
+    gateway: Gateway, tmp_path: Path, limits: dict[str, int], sentence: str
+) -> None:
+    write_photos(tmp_path)
+    gateway.limits = limits
+    result = CliRunner().invoke(app, ["fit", "pets", str(tmp_path), "--url", gateway.url])
+    assert sentence in said(result)
+    assert result.exit_code == 2
+    assert gateway.asked == ["GET /v1/label-sets/pets", "GET /info"]
 
 
 def test_ctrl_c_cancels_the_job_on_the_server(gateway: Gateway, tmp_path: Path) -> None:

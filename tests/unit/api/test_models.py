@@ -46,7 +46,8 @@ async def test_info_tells_versions_limits_and_policies(client: httpx2.AsyncClien
     assert set(info["backbones"]) == {"small", "large"}
     assert {"quorum", "python", "onnxruntime", "numpy", "pillow"} <= info["versions"].keys()
     assert info["default_policy"] in info["policies"]
-    assert info["limits"]["max_images"] == Settings().max_images
+    for name in ("max_images", "max_job_images", "max_job_body_bytes"):
+        assert info["limits"][name] == getattr(Settings(), name)
     assert not [name for name in info["limits"] if "key" in name or "path" in name]
 
 

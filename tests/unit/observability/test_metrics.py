@@ -14,6 +14,7 @@ def test_everything_that_is_reported_can_be_read() -> None:
     metrics.error("invalid_image")
     metrics.inflight_changed(3)
     metrics.image_classified("last_stage", 1.5)
+    metrics.embedded(images=2, texts=3, gflops=0.5)
     metrics.batch_done("small_image", 4, 0.01)
     metrics.row_waited("small_image", 0.002)
     metrics.cache_looked_up(hits=2, misses=5)
@@ -27,7 +28,9 @@ def test_everything_that_is_reported_can_be_read() -> None:
     assert metric(text, "quorum_errors_total", code="invalid_image") == 1
     assert metric(text, "quorum_inflight_requests") == 3
     assert metric(text, "quorum_images_total", exit_reason="last_stage") == 1
-    assert metric(text, "quorum_gflops_total") == 1.5
+    assert metric(text, "quorum_gflops_total") == 2.0
+    assert metric(text, "quorum_embedded_total", kind="image") == 2
+    assert metric(text, "quorum_embedded_total", kind="text") == 3
     assert metric(text, "quorum_batch_rows_sum", tower="small_image") == 4
     assert metric(text, "quorum_batch_seconds_sum", tower="small_image") == 0.01
     assert metric(text, "quorum_queue_seconds_sum", tower="small_image") == 0.002

@@ -12,12 +12,12 @@ import pytest
 from service.deadline import Deadline
 from service.pipeline import fitted as fitted_module
 from service.pipeline.fitted import FittedArtefacts
-from service.pipeline.planner import Fitted
+from service.pipeline.planner import Fitted, FittedController
 from service.policies import ArtefactKind
 from service.repository import Zoo
 from service.stores.base import Artefact, ArtefactContent, ArtefactStore, StoredLabelSet
 from service.stores.sqlite import SqliteState
-from tests.support.fitted import PROMISE, TRIO, cascade_content, controller_content, damaged, trio
+from tests.support.fitted import PROMISE, TRIO, cascade_content, constant, controller_content, damaged, trio
 from tests.support.state import CARS, PETS, content, sqlite_state
 
 
@@ -141,6 +141,33 @@ async def test_a_cascade_stands_and_falls_with_its_controller(pets: Pets) -> Non
     found = await pets.now()
     assert found.cascade is None
     assert reason(found, "cascade") == "It was calibrated under controller pets/1, and the plain mean speaks now."
+
+
+async def test_the_generic_controller_speaks_where_no_own_one_applies(pets: Pets) -> None:
+    generic = FittedController("generic@abc", None, constant(pets.zoo.backbones, 1.0, 3.0))
+    beside = FittedArtefacts(pets.state.artefacts, pets.zoo, generic)
+    found = await pets.now(beside)
+    assert (found.controller, found.standing) == (generic, {}), "it is nobody's own"
+    await pets.put("controller", controller_content(pets.zoo, 0.5, 2.0))
+    found = await pets.now(beside)
+    assert found.controller is not None
+    assert found.controller.name == "pets/1"
+    await pets.state.label_sets.put("pets", CARS)
+    found = await pets.now(beside)
+    assert found.controller == generic
+    assert "other labels" in str(reason(found, "controller"))
+
+
+async def test_a_cascade_is_pinned_to_one_generic_controller_by_name(pets: Pets) -> None:
+    first = FittedController("generic@abc", None, constant(pets.zoo.backbones, 1.0, 3.0))
+    second = FittedController("generic@def", None, constant(pets.zoo.backbones, 3.0, 1.0))
+    await pets.put("cascade", cascade_content(pets.zoo, 0.8, controller="generic@abc"))
+    assert (await pets.now(FittedArtefacts(pets.state.artefacts, pets.zoo, first))).cascade is not None
+    found = await pets.now(FittedArtefacts(pets.state.artefacts, pets.zoo, second))
+    assert found.cascade is None
+    words = "It was calibrated under controller generic@abc, and controller generic@def speaks now."
+    assert reason(found, "cascade") == words
+    assert (await pets.now()).cascade is None, "nor does it apply under the mean"
 
 
 @pytest.mark.parametrize("kind", ["controller", "cascade"])

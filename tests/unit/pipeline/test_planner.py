@@ -163,6 +163,33 @@ async def test_min_confidence_without_a_cascade_is_refused(fake_zoo: Zoo, policy
     assert refused.value.param == "min_confidence"
 
 
+@pytest.mark.parametrize("policy", [None, "nlc"])
+async def test_a_generic_controller_speaks_for_labels_that_were_sent_with_the_request(
+    fake_zoo: Zoo, policy: Policy | None
+) -> None:
+    generic = FittedController("generic@abc", None, constant(fake_zoo.backbones, 2.0, 0.5))
+    plan = await Planner(fake_zoo, Source(Fitted()), generic).plan(Wish(policy=policy), None, Deadline.after(5))
+    assert (plan.policy, plan.voice, plan.controller) == ("nlc", generic.controller, "generic@abc")
+    assert (plan.cascade.stages, plan.promise, plan.calibrated) == (((0, 1),), None, None)
+
+
+async def test_beside_a_generic_controller_a_cascade_still_needs_a_calibration(fake_zoo: Zoo) -> None:
+    generic = FittedController("generic@abc", None, constant(fake_zoo.backbones, 2.0, 0.5))
+    planner = Planner(fake_zoo, Source(Fitted()), generic)
+    with pytest.raises(ConflictError, match="No cascade is calibrated"):
+        await planner.plan(Wish(policy="cascade"), None, Deadline.after(5))
+    plan = await planner.plan(Wish(min_confidence=0.9), None, Deadline.after(5))
+    assert (plan.policy, plan.controller, plan.promise) == ("cascade", "generic@abc", None)
+
+
+@pytest.mark.parametrize("policy", ["mean", "mean_logit", "single"])
+async def test_plain_policies_know_no_generic_controller(fake_zoo: Zoo, policy: Policy) -> None:
+    generic = FittedController("generic@abc", None, constant(fake_zoo.backbones, 2.0, 0.5))
+    wish = Wish(policy=policy, backbones=("small",))
+    plan = await Planner(fake_zoo, Source(Fitted()), generic).plan(wish, None, Deadline.after(5))
+    assert (plan.policy, plan.controller) == (policy, None)
+
+
 async def test_an_unknown_backbone_is_refused(fake_zoo: Zoo) -> None:
     with pytest.raises(UnknownBackboneError):
         await planned(fake_zoo, backbones=("small", "stranger"))

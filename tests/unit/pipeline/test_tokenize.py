@@ -29,6 +29,12 @@ def test_a_text_does_not_depend_on_its_neighbours(tower: TextTower) -> None:
     assert tokenizer(["ab", "x" * 100])[0].tolist() == tokenizer(["ab"])[0].tolist()
 
 
+def test_tokens_are_counted_without_padding_and_without_what_is_cut(tower: TextTower) -> None:
+    tokenizer = TextTokenizer(tower)
+    assert tokenizer.count(["ab", "x" * 100]) == 2 + CONTEXT_LENGTH
+    assert tokenizer.count([]) == 0
+
+
 def test_a_file_that_is_no_tokenizer_is_named(tower: TextTower, tmp_path: Path) -> None:
     broken = tmp_path / "tokenizer.json"
     broken.write_text("{}")
