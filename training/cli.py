@@ -174,7 +174,7 @@ def evaluate(
     card: Annotated[
         Path | None,
         typer.Option(
-            help="Model card whose marked sections are rewritten. Default: the repository's README.md, if it has one.",
+            help="Page whose marked sections are rewritten. Default of the zoo: the repository's README.md, if there.",
             dir_okay=False,
         ),
     ] = None,
@@ -191,7 +191,7 @@ def evaluate(
             repository=repository,
             out=out or Path("docs/evaluation") / suite,
             cache=cache,
-            card=card or (own_card if own_card.is_file() else None),
+            card=card or (own_card if suite is SuiteName.ZOO and own_card.is_file() else None),
             progress=lambda line: typer.echo(line, err=True),
         )
         typer.echo(run_suite(suite, options))

@@ -161,7 +161,9 @@ def flat(text: str) -> str:
 
 def test_the_section_on_teaching_keeps_a_place_for_the_measured_table() -> None:
     assert re.search(
-        r"^<!-- committee:begin -->\n(.*\n)*?<!-- committee:end -->$", section("Teach the committee"), re.M
+        r"^<!-- written by evaluate: committee -->\n(.*\n)*?<!-- end of committee -->$",
+        section("Teach the committee"),
+        re.M,
     )
 
 

@@ -116,9 +116,14 @@ def _shared(count: int, tasks: int) -> list[int]:
 
 def cascade_table(report: CascadeReport) -> str:
     """The promise, the calibrated tasks, and what all tasks would need."""
-    parts = [_explained(report), *(_verdict(report, epsilon) for epsilon in report.epsilons)]
+    parts = [_explained(report), *promises(report)]
     text = "\n".join([parts[0], "", *parts[1:]])
     return "\n\n".join([text, _trials_table(report), _needs_explained(), _needs_table(report)])
+
+
+def promises(report: CascadeReport) -> list[str]:
+    """By epsilon, as items of a list: whether the promise was kept, and what the cascade costs."""
+    return [_verdict(report, epsilon) for epsilon in report.epsilons]
 
 
 def _explained(report: CascadeReport) -> str:

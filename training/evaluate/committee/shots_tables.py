@@ -28,6 +28,18 @@ WORDS = {
     "any_subset": "NLC, any subset",
     "ladder": "the ladder's pick",
 }
+HEADLINE = (
+    "best_fixed",
+    "mean",
+    "best_by_labels",
+    "stacking",
+    "nlc",
+    "ladder",
+    "tip:any_subset",
+    "gauss:any_subset",
+    "best_in_hindsight",
+    "oracle",
+)
 PREFIXES = {"": "", "tip:": "Tip-Adapters: ", "gauss:": "Gaussian adapters: "}
 
 
@@ -53,6 +65,19 @@ def shots_table(report: ShotsReport) -> str:
     parts += [f"#### {_named(shots)}\n\n{methods_by_task(report, shots)}" for shots in _shown(report)]
     parts += ["### Tasks and their labelled pictures", pool_table(report)]
     return "\n\n".join(parts)
+
+
+def headline_table(report: ShotsReport) -> str:
+    """For a reader in a hurry: a few methods by labelled pictures per class, the best fixed backbone first."""
+    rows = _columns(report)
+    names = [name for name in HEADLINE if any(name in row.methods for row in rows)]
+    header = ["accuracy in percent, mean over tasks", "GFLOPs"]
+    header += [f"{_named(row.shots)} ({len(row.tasks)} tasks)" for row in rows]
+    table = []
+    for name in names:
+        cells = [points(row.methods[name].accuracy.value) if name in row.methods else "" for row in rows]
+        table.append([words(name), f"{rows[-1].methods[name].gflops:.3g}", *cells])
+    return markdown_table(header, table)
 
 
 def aims_table(report: ShotsReport) -> str:

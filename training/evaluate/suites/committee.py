@@ -11,9 +11,10 @@ import onnxruntime as ort
 from service.repository import Zoo, load_zoo
 from training.data.rows import DataError
 from training.data.sources import DataDirs
+from training.evaluate.card import bring_up_to_date, check
 from training.evaluate.committee.ablations import ablations_table, measure_ablations
 from training.evaluate.committee.ablations_plots import plot_ablations
-from training.evaluate.committee.cascade import cascade_table, measure_cascade
+from training.evaluate.committee.cascade import cascade_table, measure_cascade, promises
 from training.evaluate.committee.cascade_plots import plot_cascade
 from training.evaluate.committee.draws import SHOTS
 from training.evaluate.committee.pools import open_pools
@@ -27,7 +28,7 @@ from training.evaluate.committee.sections import Run
 from training.evaluate.committee.shots import SEEDS, measure_outcomes
 from training.evaluate.committee.shots_plots import plot_curves, plot_frontier, plot_reliability, plot_weights
 from training.evaluate.committee.shots_report import shots_report
-from training.evaluate.committee.shots_tables import reliability_table, shots_table
+from training.evaluate.committee.shots_tables import headline_table, reliability_table, shots_table
 from training.evaluate.committee.subsets import measure_subsets, subsets_table
 from training.evaluate.committee.subsets_plots import plot_subsets
 from training.evaluate.committee.units import Unit, run_units
@@ -36,6 +37,8 @@ from training.evaluate.suites import SuiteOptions
 
 REPORT = "committee.json"
 TABLES = "README.md"
+HEADLINE = "committee"
+"""The section of a card."""
 UNITS = "committee"
 """Beside the folder of embeddings: results of units of work."""
 
@@ -56,11 +59,14 @@ MOST_WORKERS = 2
 
 
 def run(options: SuiteOptions) -> str:
-    """Measure everything; write `committee.json`, the tables (`README.md`) and the plots. Returns the tables.
+    """Measure everything; write `committee.json`, the tables (`README.md`) and the plots, and the headline into the
+    card, if one is given. Returns the tables.
 
-    What was measured before is found again, so a run that was killed goes on where it was. Raises `DataError` and
-    `RepositoryError`.
+    What was measured before is found again, so a run that was killed goes on where it was. Raises `DataError`,
+    `RepositoryError` and `CardError`.
     """
+    if options.card is not None:  # before minutes of work, not after them
+        check(options.card, [HEADLINE])
     zoo = load_zoo(options.repository)
     units = options.cache.parent / UNITS
     members = open_members(zoo, options.cache)
@@ -73,6 +79,8 @@ def run(options: SuiteOptions) -> str:
     text = tables(report)
     (options.out / TABLES).write_text(text, encoding="utf-8")
     write_plots(report, options.out)
+    if options.card is not None and bring_up_to_date(options.card, {HEADLINE: headline(report)}):
+        options.progress(f"{options.card} was brought up to date")
     return text
 
 
@@ -150,6 +158,16 @@ def tables(report: CommitteeReport) -> str:
     for name, table in sections.items():
         parts += [f"## {TITLES[name]}", table, *([shown[name]] if name in shown else [])]
     return "\n\n".join(parts) + "\n"
+
+
+def headline(report: CommitteeReport) -> str:
+    """What the first page says: labels and what they are worth, and the cascade in a sentence per epsilon."""
+    cascade = [
+        "The cascade (calibrations on images drawn anew, realised disagreement on all of them):",
+        "",
+        *promises(report.cascade),
+    ]
+    return "\n\n".join([headline_table(report.shots), "\n".join(cascade)])
 
 
 def pictures(report: CommitteeReport) -> tuple[str, ...]:

@@ -106,3 +106,17 @@ def test_a_file_that_is_no_report_is_named(tmp_path: Path) -> None:
     (tmp_path / "committee.json").write_text("{}")
     with pytest.raises(DataError, match="not a report of the committee suite"):
         load_report(tmp_path / "committee.json")
+
+
+def test_a_page_with_the_section_is_given_the_headline(
+    arguments: list[str], evaluated: tuple[Result, Path], tmp_path: Path
+) -> None:
+    """After the first run, whose units are found again."""
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n\n<!-- written by evaluate: committee -->\n<!-- end of committee -->\n\nAfter.\n")
+    result = CliRunner().invoke(app, [*arguments, "--card", str(page)])
+    assert result.exit_code == 0, result.output
+    report = load_report(evaluated[1] / "committee.json")
+    assert committee.headline(report) in page.read_text()
+    assert page.read_text().startswith("Before.")
+    assert page.read_text().endswith("After.\n")
