@@ -26,7 +26,7 @@ family = "resnet"
 model = "resnet-l"
 seed = 5
 data = { sources = ["objects", "scenes", "things"] }
-schedule = { epochs = 1, peak_lr = 1e-3, batch_size = 16, warmup_steps = 2, bf16 = false }
+schedule = { epochs = 1, peak_lr = 5e-4, batch_size = 16, warmup_steps = 2, bf16 = false }
 """
 
 
