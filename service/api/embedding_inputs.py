@@ -12,7 +12,7 @@ from service.pipeline.embed import Image
 from service.pipeline.embeddings import Input, blamed, param_of
 from service.settings import Settings
 
-DATA_URI: Final = re.compile(r"\s*data:(?:image/|[^,\s]{0,200};base64,)", re.IGNORECASE)
+DATA_URI: Final = re.compile(r"\s{0,64}data:(?:image/|[^,\s]{0,200};base64,)", re.IGNORECASE)
 """Base64 of any type, not of images alone: encoded bytes must never be embedded as if they were words."""
 
 
@@ -35,14 +35,19 @@ def is_image(text: str) -> bool:
 
 
 def _check_counts(strings: Sequence[str], settings: Settings) -> None:
+    if len(strings) > settings.max_images + settings.max_texts:  # before a million of them are looked at one by one
+        raise _too_many_texts(settings.max_texts)
     images = sum(map(is_image, strings))
     if images > settings.max_images:
         raise too_many_images(settings.max_images).with_param("input")
     if len(strings) - images > settings.max_texts:
-        raise PayloadTooLargeError(
-            f"More than {settings.max_texts:,} texts in one request, which is the limit. Send several requests.",
-            param="input",
-        )
+        raise _too_many_texts(settings.max_texts)
+
+
+def _too_many_texts(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"More than {limit:,} texts in one request, which is the limit. Send several requests.", param="input"
+    )
 
 
 def _read(text: str, index: int, settings: Settings) -> Input:

@@ -33,7 +33,7 @@ async def embeddings(call: EmbeddingsRequest, services: ServicesDep, context: Co
     backbones = _backbones(call.model, services.zoo)
     _check_dimensions(call, sum(backbone.embedding_dim for backbone in backbones))
     with context.timings.measure("read"):
-        inputs = read_inputs(call.input, services.settings)
+        inputs = await asyncio.to_thread(read_inputs, call.input, services.settings)
     answer = await services.embeddings.embed(EmbeddingQuery(inputs, backbones, deadline), context.timings)
     services.metrics.embedded(*_counts(inputs), answer.gflops)
     with context.timings.measure("shape"):

@@ -76,7 +76,11 @@ class AsyncQuorumClient:
         return await self._ask(calls.classify(await asyncio.to_thread(contents, images), options))
 
     async def embed(
-        self, inputs: Sequence[EmbeddingSource], *, model: str = COMMITTEE, deadline_ms: int | None = None
+        self,
+        inputs: EmbeddingSource | Sequence[EmbeddingSource],
+        *,
+        model: str = COMMITTEE,
+        deadline_ms: int | None = None,
     ) -> Embeddings:
         data = await asyncio.to_thread(embeddable, inputs)
         return Embeddings.of(await self._ask(calls.embed(data, model, deadline_ms)))

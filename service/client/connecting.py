@@ -38,8 +38,10 @@ def contents(images: Iterable[ImageSource]) -> list[bytes]:
     return [image if isinstance(image, bytes) else image.read_bytes() for image in images]
 
 
-def embeddable(inputs: Iterable[EmbeddingSource]) -> list[str | bytes]:
-    """Raises `OSError`."""
+def embeddable(inputs: EmbeddingSource | Iterable[EmbeddingSource]) -> list[str | bytes]:
+    """One input alone, or several; a string is never taken for its letters. Raises `OSError`."""
+    if isinstance(inputs, str | bytes | Path):
+        inputs = [inputs]
     return [each.read_bytes() if isinstance(each, Path) else each for each in inputs]
 
 

@@ -80,7 +80,11 @@ class QuorumClient:
         return self._ask(calls.classify(contents(images), options))
 
     def embed(
-        self, inputs: Sequence[EmbeddingSource], *, model: str = COMMITTEE, deadline_ms: int | None = None
+        self,
+        inputs: EmbeddingSource | Sequence[EmbeddingSource],
+        *,
+        model: str = COMMITTEE,
+        deadline_ms: int | None = None,
     ) -> Embeddings:
         """Texts and images in one space, alike or mixed; `model` may be a backbone. All or nothing: an `ApiError` names
         the input that is wrong in its `param`."""

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
 
 from service.errors import RepositoryError
 from service.pipeline.artefacts import committee_change, committee_of
@@ -124,19 +124,26 @@ def read_generic(root: Path) -> GenericFile | None:
     if not os.path.lexists(path):
         return None
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in ARRAYS if name in file.keys()}  # noqa: SIM118  no mapping
+        content = path.read_bytes()  # once: digest and arrays are of one file, whatever replaces it meanwhile
+        arrays, metadata = load(content), _metadata(content)
     except OSError as error:
         raise RepositoryError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RepositoryError(f"{path}: damaged, or no safetensors file; {MEND}") from error
     about = _about(metadata, path)
     try:
-        return GenericFile(Generic(**{name: arrays[name] for name in ARRAYS}), about, digest)
+        return GenericFile(
+            Generic(**{name: arrays[name] for name in ARRAYS}), about, hashlib.sha256(content).hexdigest()
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise RepositoryError(f"{path}: its arrays are not those of a generic controller; {MEND}") from error
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Of a safetensors file: 8 bytes of length, little-endian, and a JSON header."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return found
 
 
 def _about(metadata: dict[str, str], path: Path) -> GenericAbout:

@@ -73,11 +73,11 @@ export const putLabelSet = async ({ name, labels, template, key }) =>
     ...json({ labels, ...(template ? { templates: [template] } : {}) }, key),
   }));
 
-/** Begin to fit a controller on `examples`, [{label, file}, …]: the job. Raises ApiError, or AbortError. */
-export async function fitController({ name, examples, key, signal }) {
+/** Begin to fit a controller on `examples`, [{label, file}, …]: the job. Raises ApiError. */
+export async function fitController({ name, examples, key }) {
   const form = new FormData();
   for (const { label, file } of examples) form.append(`examples[${label}]`, file, file.name);
-  const options = { method: "POST", body: form, headers: authorization(key), signal };
+  const options = { method: "POST", body: form, headers: authorization(key) };
   return read(await send(`${labelSetPath(name)}/controller`, options));
 }
 

@@ -22,18 +22,15 @@ export function fromFolder(files) {
 
 /** `classes` (label → files) with more pictures in it. The same file twice stays one. */
 export function withPictures(classes, labelled) {
-  const more = new Map([...classes].map(([label, files]) => [label, [...files]]));
+  const more = new Map([...classes].map(([label, files]) => [label, new Map(files.map((file) => [keyOf(file), file]))]));
   for (const [label, file] of labelled) {
-    const files = more.get(label) ?? [];
-    if (!files.some((known) => sameFile(known, file))) files.push(file);
-    more.set(label, files);
+    if (!more.has(label)) more.set(label, new Map());
+    more.get(label).set(keyOf(file), file);
   }
-  return more;
+  return new Map([...more].map(([label, files]) => [label, [...files.values()]]));
 }
 
-const sameFile = (one, other) =>
-  one.name === other.name && one.size === other.size && one.lastModified === other.lastModified &&
-  one.webkitRelativePath === other.webkitRelativePath;
+const keyOf = ({ name, size, lastModified, webkitRelativePath }) => [name, size, lastModified, webkitRelativePath].join("\0");
 
 export const pictureCount = (classes) => [...classes.values()].reduce((sum, files) => sum + files.length, 0);
 

@@ -7,12 +7,13 @@ import { fromFolder, pictureCount, plural, problemOf, withPictures } from "./exa
 import { drawLesson, spokenLesson } from "./lesson.js";
 
 const POLL_MS = 500;
+const MOST_LOST_POLLS = 60;
 const STATES = { queued: "Waiting for other jobs", running: "Fitting" };
 const FIELDS = ["teach-name", "teach-folder", "teach-label"];
 
 const lesson = {
   classes: new Map(), // label → files
-  running: null, // {abort: AbortController, jobId} of the lesson in progress
+  running: null, // {cancelled, jobId} of the lesson in progress
 };
 
 // ---- the pictures ------------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ async function teach(page) {
   if (lesson.running) return;
   const [name, template, key] = [byId("teach-name").value.trim(), byId("teach-template").value.trim(), page.key()];
   const { classes } = lesson;
-  const running = { abort: new AbortController(), jobId: null };
+  const running = { cancelled: false, jobId: null };
   setRunning(running);
   byId("teach-result").replaceChildren();
   try {
@@ -88,19 +89,24 @@ async function teach(page) {
     }
     await begin({ name, template, key, classes, existing, running }, page);
   } catch (error) {
-    if (running.abort.signal.aborted) say("Cancelled.");
-    else showError(error, page);
+    showError(error, page);
   } finally {
     if (lesson.running === running) setRunning(null);
   }
 }
 
 async function begin({ name, template, key, classes, existing, running }, page) {
+  if (running.cancelled) {
+    say("Cancelled: nothing was sent.");
+    return;
+  }
   if (!existing) await putLabelSet({ name, labels: [...classes.keys()], template, key });
   const examples = [...classes].flatMap(([label, files]) => files.map((file) => ({ label, file })));
   say(`Sending ${plural(examples.length, "picture")}.`);
-  const begun = await fitController({ name, examples, key, signal: running.abort.signal });
+  // A request that is broken off may have begun a job that nobody would then know of: it is cancelled once it has a name.
+  const begun = await fitController({ name, examples, key });
   running.jobId = begun.id;
+  if (running.cancelled) await cancel(page);
   const ended = await follow(begun, key);
   if (ended.state !== "succeeded") {
     if (ended.state === "cancelled") say("Cancelled: nothing was activated.");
@@ -119,16 +125,30 @@ async function follow(begun, key) {
     byId("teach-progress").value = current.progress;
     say(`${STATES[current.state]}${current.state === "running" ? `, ${share}%` : ""}.`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    current = await getJob(current.id, key);
+    current = await polled(current, key);
   }
   return current;
+}
+
+/** The job goes on whether it is heard of or not: a connection that is lost for a while does not end the lesson. */
+async function polled(job, key) {
+  for (let left = MOST_LOST_POLLS; ; left -= 1) {
+    try {
+      return await getJob(job.id, key);
+    } catch (error) {
+      const passing = error instanceof ApiError && (error.status === null || error.status === 429 || error.status >= 500);
+      if (!passing || left === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
 }
 
 async function cancel(page) {
   const { running } = lesson;
   if (!running) return;
+  running.cancelled = true;
   if (running.jobId === null) {
-    running.abort.abort();
+    say("Cancelling.");
     return;
   }
   try {

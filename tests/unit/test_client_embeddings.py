@@ -48,6 +48,14 @@ def test_texts_and_images_are_sent_in_their_order(call: Caller, tmp_path: Path) 
     assert request.extensions["timeout"]["read"] == 10.0
 
 
+@pytest.mark.parametrize("one", ["a cat", jpeg(seed=2)], ids=["text", "image"])
+def test_one_input_needs_no_list(call: Caller, one: str | bytes) -> None:
+    server = Server(answer(packed(1.0)))
+    call(server, "embed", one)
+    (request,) = server.requests
+    assert len(json.loads(request.content)["input"]) == 1
+
+
 def test_the_answer_is_one_array_in_the_inputs_order(call: Caller) -> None:
     data = [{"index": 1, "embedding": packed(0.0, 1.0)}, {"index": 0, "embedding": [1.0, 0.0]}]
     found = call(Server(answer(data=data)), "embed", ["a", "b"], model="small")

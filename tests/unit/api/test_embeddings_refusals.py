@@ -96,7 +96,7 @@ async def test_limits_are_those_of_other_calls(make_app: MakeApp, serve: Serve) 
     app = make_app(max_images=2, max_texts=3, max_image_bytes=5_000, max_image_pixels=10_000, max_text_characters=10)
     async with serve(app) as client:
         await embed(client, ["a", IMAGE, "b", IMAGE, "c" * 10])
-        for given in ([IMAGE] * 3, ["a"] * 4):
+        for given in ([IMAGE] * 3, ["a"] * 4, [""] * 6):
             assert error_of(await client.post(URL, json=call(given)), 413, "payload_too_large")["param"] == "input"
         assert error_of(await client.post(URL, json=call("c" * 11)), 400, "invalid_text")["param"] == "input[0]"
         for image in (jpeg(120, 100), png_header_of(101, 100), b"\xff\xd8\xff" + bytes(5_000)):
