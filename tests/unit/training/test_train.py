@@ -76,6 +76,17 @@ def test_a_resumed_run_has_the_curve_and_the_weights_of_an_uninterrupted_one(
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
+def test_the_same_seed_and_data_give_the_same_first_hundred_losses(
+    config: RunConfig, samples: Samples, tmp_path: Path
+) -> None:
+    long = replace(config, schedule=replace(config.schedule, epochs=100))
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        assert train(long, samples, folder, progress=False, stop_at=100).step == 100
+    assert len(_curve(first)) == 100
+    assert _curve(first) == _curve(second)
+
+
 def test_a_finished_run_is_not_trained_again(config: RunConfig, samples: Samples, finished: Path) -> None:
     before = _curve(finished)
     train(config, samples, finished, progress=False)
