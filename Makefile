@@ -16,15 +16,15 @@ $(BIN)/python:
 
 # One stamp per set of extras: a changed pyproject.toml installs again, an unchanged one costs nothing.
 $(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[cpu]'
+	$(PIP) --editable '.[cpu,lite]'
 	@touch $@
 
 $(VENV)/.installed-service-tests: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[cpu,test]'
+	$(PIP) --editable '.[cpu,lite,test]'
 	@touch $@ $(VENV)/.installed-serve
 
 $(VENV)/.installed-all: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[cpu,training,test]'
+	$(PIP) --editable '.[cpu,lite,training,test]'
 	@touch $@ $(VENV)/.installed-serve $(VENV)/.installed-service-tests
 
 serve: $(VENV)/.installed-serve ## Serve the bundled zoo on http://localhost:8000

@@ -5,6 +5,8 @@
     │   ├── InvalidRequestError        422  invalid_request
     │   │   ├── InvalidLabelsError     422  invalid_labels
     │   │   ├── InvalidExamplesError   422  invalid_examples
+    │   │   ├── InvalidFilterError     422  invalid_filter
+    │   │   ├── InvalidItemError       422  invalid_item
     │   │   └── UnknownBackboneError   422  unknown_backbone
     │   ├── MalformedBodyError         400  malformed_body
     │   ├── InvalidImageError          400  invalid_image
@@ -15,6 +17,8 @@
     │   ├── BodyTimeoutError           408  body_timeout
     │   ├── ConflictError              409  conflict
     │   │   ├── LabelSetChangedError   409  label_set_changed
+    │   │   ├── GalleryDiffersError    409  gallery_differs
+    │   │   ├── GalleryStaleError      409  gallery_stale
     │   │   └── JobCancelledError      409  job_cancelled
     │   │       └── JobSupersededError 409  job_superseded
     │   ├── PayloadTooLargeError       413  payload_too_large
@@ -80,6 +84,18 @@ class InvalidExamplesError(InvalidRequestError):
     code = "invalid_examples"
 
 
+class InvalidFilterError(InvalidRequestError):
+    """A filter that names no field of the gallery, or compares it with something of another type."""
+
+    code = "invalid_filter"
+
+
+class InvalidItemError(InvalidRequestError):
+    """An item, or a part of a query, that a gallery cannot take: unknown field, wrong type, wrong width."""
+
+    code = "invalid_item"
+
+
 class UnknownBackboneError(InvalidRequestError):
     code = "unknown_backbone"
 
@@ -126,6 +142,18 @@ class LabelSetChangedError(ConflictError):
     """What was made, or was about to be, belongs to contents that the label set no longer has."""
 
     code = "label_set_changed"
+
+
+class GalleryDiffersError(ConflictError):
+    """A gallery of this name exists and is something else."""
+
+    code = "gallery_differs"
+
+
+class GalleryStaleError(ConflictError):
+    """A gallery was made with other towers than are served: their embeddings cannot be compared."""
+
+    code = "gallery_stale"
 
 
 class JobCancelledError(ConflictError):

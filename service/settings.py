@@ -30,6 +30,15 @@ class Settings(BaseSettings):
     state_path: Path = Field(
         Path("var/quorum.sqlite3"), description="SQLite file that holds label sets, controllers, cascades and jobs."
     )
+    galleries_url: str = Field(
+        "var/galleries.db",
+        min_length=1,
+        description="Where galleries are kept: a path that ends in .db for Milvus Lite in this process (of one process "
+        "alone), http(s)://HOST:PORT for a Milvus server, `off` for none.",
+    )
+    galleries_token: SecretStr | None = Field(
+        None, description="Sent to the Milvus server: a token, or user and password with a colon between them."
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Comma-separated keys of which callers of /v1 must send one as a bearer token. Not set: open."
     )
@@ -56,6 +65,14 @@ class Settings(BaseSettings):
     max_label_characters: PositiveInt = Field(300, description="Longest label, phrasing or template.")
     max_texts: PositiveInt = Field(1_000, description="Most texts in one embeddings request.")
     max_text_characters: PositiveInt = Field(2_000, description="Longest text in an embeddings request.")
+
+    max_queries: PositiveInt = Field(64, description="Most queries in one search of a gallery.")
+    max_top_k: PositiveInt = Field(1_000, description="Most hits of one query, and most items of a page of a gallery.")
+    max_items: PositiveInt = Field(
+        1_000, description="Most items in one call that adds to a gallery; of them at most `max_images` images."
+    )
+    max_gallery_fields: PositiveInt = Field(32, description="Most fields of a gallery.")
+    max_field_characters: PositiveInt = Field(1_000, le=16_000, description="Longest string in a field of an item.")
 
     default_deadline_ms: PositiveInt = Field(10_000, description="A request's deadline when it names none.")
     max_deadline_ms: PositiveInt = Field(
