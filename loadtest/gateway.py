@@ -99,6 +99,7 @@ def _environment(repository: Path, port: int, folder: Path) -> dict[str, str]:
         "QUORUM_HOST": HOST,
         "QUORUM_PORT": str(port),
         "QUORUM_STATE_PATH": str(folder / "state.sqlite3"),
+        "QUORUM_GALLERIES_URL": str(folder / "galleries.db"),
     }
 
 

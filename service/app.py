@@ -11,7 +11,20 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import classify, embeddings, fitting, health, huggingface, jobs, label_sets, models, playground
+from service.api import (
+    classify,
+    embeddings,
+    fitting,
+    galleries,
+    gallery_items,
+    gallery_search,
+    health,
+    huggingface,
+    jobs,
+    label_sets,
+    models,
+    playground,
+)
 from service.api.admission import Admission
 from service.api.body_limits import BodyLimit, BodyLimitMiddleware
 from service.api.context import ContextMiddleware
@@ -23,6 +36,9 @@ from service.blas import one_blas_thread
 from service.engines.base import Engine
 from service.engines.fake import FakeEngine
 from service.errors import ConfigurationError
+from service.galleries.base import GalleryStore
+from service.galleries.milvus import MilvusGalleries
+from service.galleries.none import NoGalleries
 from service.jobs.execution import JobLimits
 from service.jobs.runner import JobRunner
 from service.observability.metrics import Metrics
@@ -32,10 +48,13 @@ from service.pipeline.embed import Embedder
 from service.pipeline.embeddings import CommitteeEmbedder
 from service.pipeline.evidence import Gatherer
 from service.pipeline.fitted import FittedArtefacts
+from service.pipeline.ingest import Ingester
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.planner import Planner
+from service.pipeline.search import Searcher
 from service.pipeline.shadow_checks import ShadowChecks, ShadowLimits
 from service.pipeline.shipped import load_shipped
+from service.pipeline.shipped_retrieval import load_shipped_retrieval
 from service.pipeline.tokenize import TextTokenizer
 from service.repository import Zoo, load_zoo
 from service.settings import Settings
@@ -63,6 +82,8 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             closing.callback(executor.shutdown, cancel_futures=True)
             closing.push_async_callback(state.close)
             await state.start()
+            closing.push_async_callback(services.galleries.close)
+            await services.galleries.start()
             closing.push_async_callback(services.engine.close)
             await services.engine.start()
             closing.push_async_callback(services.matrices.close)
@@ -84,7 +105,20 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         responses={"4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     )
     app.state.services = services
-    for module in (classify, embeddings, huggingface, label_sets, fitting, jobs, models, health, playground):
+    for module in (
+        classify,
+        embeddings,
+        huggingface,
+        label_sets,
+        fitting,
+        galleries,
+        gallery_items,
+        gallery_search,
+        jobs,
+        models,
+        health,
+        playground,
+    ):
         app.include_router(module.router)
     app.mount("/playground", playground.PlaygroundFiles(directory=playground.FOLDER), name="playground")
     install_error_handlers(app)
@@ -114,6 +148,7 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
         target_size=zoo.largest_image_size,
         observer=metrics,
     )
+    store = _galleries(settings)
     matrices = LabelMatrices(embedder, max_bytes=settings.label_cache_max_bytes)
     fitted = FittedArtefacts(state.artefacts, zoo, generic)
     admission = Admission(settings.max_inflight_requests, metrics.inflight_changed)
@@ -124,6 +159,7 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
         settings=settings,
         zoo=zoo,
         shipped=shipped,
+        retrieval=load_shipped_retrieval(settings.model_repository, zoo),
         engine=engine,
         label_sets=state.label_sets,
         artefacts=state.artefacts,
@@ -135,6 +171,9 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
         planner=Planner(zoo, fitted, generic),
         classifier=Classifier(embedder, matrices),
         embeddings=CommitteeEmbedder(embedder),
+        galleries=store,
+        ingester=Ingester(embedder, store),
+        searcher=Searcher(embedder, store),
         shadow=shadow,
         admission=admission,
         metrics=metrics,
@@ -146,6 +185,13 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
 def _state(settings: Settings) -> State:
     retention = Retention(settings.max_earlier_versions, settings.job_ttl_s, settings.max_finished_jobs)
     return SqliteState(settings.state_path, retention)
+
+
+def _galleries(settings: Settings) -> GalleryStore:
+    if settings.galleries_url == "off":
+        return NoGalleries()
+    token = settings.galleries_token
+    return MilvusGalleries(settings.galleries_url, None if token is None else token.get_secret_value())
 
 
 def _job_limits(settings: Settings) -> JobLimits:

@@ -28,8 +28,10 @@
     │       └── TooManyJobsError       429  too_many_jobs         (+ Retry-After)
     ├── ServiceError                   the caller cannot mend it
     │   ├── InternalError              500  internal_error
+    │   │   └── GalleryFailedError     500  gallery_failed
     │   ├── BackboneFailedError        502  backbone_failed       (+ Retry-After)
     │   ├── UnavailableError           503  unavailable           (+ Retry-After)
+    │   │   ├── GalleryLoadingError    503  gallery_loading
     │   │   └── JobInterruptedError    503  job_interrupted
     │   └── DeadlineExceededError      504  deadline_exceeded
     │       └── JobTimeoutError        504  job_timeout
@@ -196,6 +198,12 @@ class InternalError(ServiceError):
     """A bug. The log holds the traceback under the request id; the caller gets the id alone."""
 
 
+class GalleryFailedError(InternalError):
+    """The store of galleries refused a call that it should not have, or failed while it answered."""
+
+    code = "gallery_failed"
+
+
 class BackboneFailedError(ServiceError):
     status = 502
     code = "backbone_failed"
@@ -204,6 +212,12 @@ class BackboneFailedError(ServiceError):
 class UnavailableError(ServiceError):
     status = 503
     code = "unavailable"
+
+
+class GalleryLoadingError(UnavailableError):
+    """A gallery that must be loaded (again) before it can be searched."""
+
+    code = "gallery_loading"
 
 
 class JobInterruptedError(UnavailableError):

@@ -81,6 +81,7 @@ def make_app(fake_repository: Path, tmp_path: Path) -> MakeApp:
         settings = {
             "model_repository": fake_repository,
             "state_path": tmp_path / "state.sqlite3",
+            "galleries_url": str(tmp_path / "galleries.db"),
             "engine": engine if isinstance(engine, str) else "fake",
             **overrides,
         }
@@ -126,6 +127,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {
         "QUORUM_MODEL_REPOSITORY": str(ROOT / "model_repository"),
         "QUORUM_STATE_PATH": str(folder / "state.sqlite3"),
+        "QUORUM_GALLERIES_URL": str(folder / "galleries.db"),
     }
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
     with (folder / "log").open("wb") as log:

@@ -51,7 +51,12 @@ def _too_many_texts(limit: int) -> PayloadTooLargeError:
 
 
 def _read(text: str, index: int, settings: Settings) -> Input:
-    return _image(text, index) if is_image(text) else _checked_text(text, index, settings.max_text_characters)
+    if is_image(text):
+        return _image(text, index)
+    try:
+        return checked_text(text, settings.max_text_characters)
+    except InvalidTextError as error:
+        raise blamed(InvalidTextError(f"{error.message} (An image begins with data:image/.)"), index) from None
 
 
 def _image(text: str, index: int) -> Image:
@@ -62,10 +67,10 @@ def _image(text: str, index: int) -> Image:
     return image
 
 
-def _checked_text(text: str, index: int, max_characters: int) -> str:
+def checked_text(text: str, max_characters: int) -> str:
+    """`text` itself. Raises `InvalidTextError` for one that is empty or too long."""
     if not text.strip():
-        raise blamed(InvalidTextError("The text is empty. Every text needs at least one character."), index)
+        raise InvalidTextError("The text is empty. Every text needs at least one character.")
     if len(text) > max_characters:
-        sentence = f"The text has {len(text):,} characters, the limit is {max_characters:,}."
-        raise blamed(InvalidTextError(f"{sentence} Shorten it. (An image begins with data:image/.)"), index)
+        raise InvalidTextError(f"The text has {len(text):,} characters, the limit is {max_characters:,}. Shorten it.")
     return text

@@ -189,6 +189,10 @@ class DeleteItemsRequest(Request):
         return self
 
 
+class FilterOnly(Request):
+    filter: Filter
+
+
 class ItemsDeleted(BaseModel):
     deleted: int
 
@@ -256,7 +260,8 @@ class SearchRequest(Request):
 
 
 class HitOut(BaseModel):
-    """`score` is the weighted mean of the backbones' cosines, `scores` (explained) are these."""
+    """`score` is the weighted mean of the backbones' cosines, `scores` (explained) are these; a mix has those of its
+    parts, mixed."""
 
     id: str
     score: float

@@ -7,18 +7,21 @@ from typing import get_args
 from fastapi import APIRouter
 
 from service.api.guard import GuardedRoute
-from service.api.schemas import (
+from service.api.model_schemas import (
     BackboneOut,
     CommitteeOut,
     GenericOut,
     GenericSourceOut,
     InfoOut,
+    JudgedControllerOut,
     ModelDigests,
     ModelList,
+    RetrievalOut,
 )
 from service.api.services import ServicesDep
 from service.errors import NotFoundError
 from service.pipeline.shipped import ShippedGeneric
+from service.pipeline.shipped_retrieval import ShippedRetrieval
 from service.policies import FALLBACK_POLICY, Policy
 from service.repository import Backbone, Zoo
 
@@ -33,6 +36,11 @@ LIMITS = (
     "max_label_characters",
     "max_texts",
     "max_text_characters",
+    "max_queries",
+    "max_top_k",
+    "max_items",
+    "max_gallery_fields",
+    "max_field_characters",
     "default_deadline_ms",
     "max_deadline_ms",
     "max_inflight_requests",
@@ -72,6 +80,7 @@ async def info(services: ServicesDep) -> InfoOut:
         policies=list(get_args(Policy)),
         default_policy=FALLBACK_POLICY if services.generic is None else "nlc",
         generic_controller=services.shipped and _generic(services.shipped),
+        retrieval_controllers=services.retrieval and _retrieval(services.retrieval),
         limits={name: getattr(settings, name) for name in LIMITS},
         problems=services.problems(),
     )
@@ -118,6 +127,30 @@ def _generic(shipped: ShippedGeneric) -> GenericOut:
             )
             for source in about.sources
         ],
+    )
+
+
+def _retrieval(shipped: ShippedRetrieval) -> RetrievalOut:
+    file = shipped.file
+    return RetrievalOut(
+        name=shipped.name,
+        applies=shipped.reason is None,
+        reason=shipped.reason,
+        backbones=list(file.backbones),
+        prefix=list(file.prefix),
+        thresholds=dict(file.thresholds),
+        sources=[source.name for source in file.about.sources],
+        controllers={
+            kind: JudgedControllerOut(
+                examples=each.examples,
+                candidates=each.candidates,
+                accuracy=each.accuracy,
+                mean_accuracy=each.mean_accuracy,
+                best=each.best,
+                best_accuracy=each.best_accuracy,
+            )
+            for kind, each in file.about.controllers.items()
+        },
     )
 
 

@@ -7,10 +7,17 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from service.api.gallery_schemas import ItemsFields, ItemsRequest
 from service.api.schemas import CascadeRequest, ClassifyFields, ClassifyRequest, ControllerRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"
-OWN_BODIES: tuple[type[BaseModel], ...] = (ClassifyRequest, ControllerRequest, CascadeRequest)
+OWN_BODIES: tuple[type[BaseModel], ...] = (
+    ClassifyRequest,
+    ControllerRequest,
+    CascadeRequest,
+    ItemsRequest,
+    ItemsFields,
+)
 
 
 def install_openapi(app: FastAPI) -> None:
@@ -48,7 +55,16 @@ def classify_body() -> dict[str, Any]:
 
 def fitting_body(model: type[BaseModel], files: str) -> dict[str, Any]:
     """The request body of a fit or calibration, JSON or multipart with files named `files`, for `openapi_extra`."""
-    fields = {"type": "string", "description": f"JSON with every field of {model.__name__} but the images."}
+    return _body(model, files, f"JSON with every field of {model.__name__} but the images.")
+
+
+def items_body(model: type[BaseModel], fields: type[BaseModel]) -> dict[str, Any]:
+    """The request body that adds items to a gallery, for `openapi_extra`."""
+    return _body(model, "images[ID]", f"JSON of {fields.__name__}.")
+
+
+def _body(model: type[BaseModel], files: str, about_fields: str) -> dict[str, Any]:
+    fields = {"type": "string", "description": about_fields}
     file = {"type": "array", "items": {"type": "string", "format": "binary"}}
     multipart = {"type": "object", "required": [files], "properties": {files: file, "request": fields}}
     content = {

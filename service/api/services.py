@@ -10,17 +10,21 @@ from fastapi import Depends, Request
 from service.api.admission import Admission
 from service.api.context import RequestContext, context_of
 from service.engines.base import Engine
+from service.galleries.base import GalleryStore
 from service.jobs.runner import JobRunner
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.embeddings import CommitteeEmbedder
 from service.pipeline.evidence import Gatherer
 from service.pipeline.fitted import FittedArtefacts
+from service.pipeline.ingest import Ingester
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.labels import LabelLimits
 from service.pipeline.planner import FittedController, Planner
+from service.pipeline.search import Searcher
 from service.pipeline.shadow_checks import ShadowChecks
 from service.pipeline.shipped import ShippedGeneric
+from service.pipeline.shipped_retrieval import ShippedRetrieval
 from service.repository import Zoo
 from service.settings import Settings
 from service.stores.base import ArtefactStore, JobStore, LabelSetStore
@@ -28,11 +32,13 @@ from service.stores.base import ArtefactStore, JobStore, LabelSetStore
 
 @dataclass(slots=True)
 class Services:
-    """`shipped` is the repository's generic controller, also where it does not apply; None: it ships none."""
+    """`shipped` is the repository's generic controller, `retrieval` what it ships for galleries, also where they do not
+    apply; None: it ships none."""
 
     settings: Settings
     zoo: Zoo
     shipped: ShippedGeneric | None
+    retrieval: ShippedRetrieval | None
     engine: Engine
     label_sets: LabelSetStore
     artefacts: ArtefactStore
@@ -44,6 +50,9 @@ class Services:
     planner: Planner
     classifier: Classifier
     embeddings: CommitteeEmbedder
+    galleries: GalleryStore
+    ingester: Ingester
+    searcher: Searcher
     shadow: ShadowChecks
     admission: Admission
     metrics: Metrics

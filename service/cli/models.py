@@ -11,7 +11,7 @@ from service.cli.connection import Target, ask
 from service.cli.output import gflops, out, table
 
 if TYPE_CHECKING:
-    from service.api.schemas import ModelList
+    from service.api.model_schemas import ModelList
 
 
 def models(url: options.Url = None, as_json: options.Json = False) -> None:
@@ -30,7 +30,7 @@ def models(url: options.Url = None, as_json: options.Json = False) -> None:
 
 
 def _show(models: ModelList) -> None:
-    from service.api.schemas import BackboneOut
+    from service.api.model_schemas import BackboneOut
 
     numbers = ("GFLOPs", "Width", "Pixels", "T")
     shown = table("Model", "Family", *numbers, "Digest", numbers=numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -35,7 +35,16 @@ class Metrics:
         self._embedded = Counter(
             "quorum_embedded_total", "Inputs of embeddings calls that were answered.", ["kind"], registry=self.registry
         )
-        self._gflops = Counter("quorum_gflops_total", "Work done for images.", registry=self.registry)
+        self._queries = Counter(
+            "quorum_queries_total",
+            "Queries of galleries by policy and how they were left.",
+            ["policy", "exit_reason"],
+            registry=self.registry,
+        )
+        self._items = Counter(
+            "quorum_items_total", "Items sent to galleries by what became of them.", ["change"], registry=self.registry
+        )
+        self._gflops = Counter("quorum_gflops_total", "Work done for images and queries.", registry=self.registry)
         self._batch_rows = Histogram(
             "quorum_batch_rows", "Rows per executed batch.", ["tower"], buckets=ROWS, registry=self.registry
         )
@@ -78,6 +87,15 @@ class Metrics:
     def embedded(self, images: int, texts: int, gflops: float) -> None:
         self._embedded.labels("image").inc(images)
         self._embedded.labels("text").inc(texts)
+        self._gflops.inc(gflops)
+
+    def query_answered(self, policy: str, exit_reason: str, gflops: float) -> None:
+        self._queries.labels(policy, exit_reason).inc()
+        self._gflops.inc(gflops)
+
+    def items_added(self, changes: Iterable[str], gflops: float) -> None:
+        for change in changes:
+            self._items.labels(change).inc()
         self._gflops.inc(gflops)
 
     def batch_done(self, tower: str, rows: int, seconds: float) -> None:

@@ -97,8 +97,18 @@ class Embedder:
 
     async def embed_texts(self, texts: Sequence[str], tower: TextTower, deadline: Deadline) -> Floats:
         """`float32[n, d]`, unit rows. Raises the first failing row's error: half a label set is no label set."""
+        rows = []
+        for embedded in await self.ask_texts(texts, tower, deadline):
+            if isinstance(embedded.outcome, QuorumError):
+                raise embedded.outcome
+            rows.append(embedded.outcome)
+        return np.stack(rows)
+
+    async def ask_texts(self, texts: Sequence[str], tower: TextTower, deadline: Deadline) -> list[Embedded]:
+        """Each text's outcome. Raises `DeadlineExceededError`; what was embedded by then is in the cache."""
         keys = [hashlib.sha256(f"{tower.digest}\n{text}".encode()).hexdigest() for text in texts]
         known = await self.look_up(keys)
+        answers = {key: Embedded(row, cached=True) for key, row in known.items()}
         missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
         loop = asyncio.get_running_loop()
         for start in range(0, len(missing), TEXTS_AT_ONCE):
@@ -106,14 +116,11 @@ class Embedder:
             reading = loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(part.values()))
             ids = await deadline.wait_for(reading, "reading texts")
             outcomes = await self.engine.embed(tower.name, list(ids), deadline)
-            # Kept before anything is raised: a label set too large for one deadline gets there in several calls.
+            # Kept part by part: a label set too large for one deadline gets there in several calls.
             fresh = {key: row for key, row in zip(part, outcomes, strict=True) if isinstance(row, np.ndarray)}
             await self.cache.put_many(fresh)
-            known |= fresh
-            for outcome in outcomes:
-                if isinstance(outcome, QuorumError):
-                    raise outcome
-        return np.stack([known[key] for key in keys])
+            answers |= {key: Embedded(outcome) for key, outcome in zip(part, outcomes, strict=True)}
+        return [answers[key] for key in keys]
 
     async def count_tokens(self, texts: Sequence[str], tower: TextTower, deadline: Deadline) -> int:
         """Of all `texts` together. Raises `DeadlineExceededError`."""

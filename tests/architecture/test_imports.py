@@ -18,6 +18,8 @@ CONCRETE = (
     "service.engines.workers",
     "service.stores.sqlite",
     "service.stores.memory",
+    "service.galleries.milvus",
+    "service.galleries.none",
 )
 LEAVES = {"deadline", "errors", "model_config", "policies", "repository", "settings", "timings"}
 HEAVY = {"torch", "torchvision", "open_clip", "timm", "training"}
@@ -62,7 +64,7 @@ def test_leaves_import_leaves_alone(path: Path) -> None:
     assert {name.split(".")[1] for name in ours} <= LEAVES
 
 
-@pytest.mark.parametrize("layer", ["pipeline", "engines", "stores", "jobs"])
+@pytest.mark.parametrize("layer", ["pipeline", "engines", "stores", "galleries", "jobs"])
 def test_nothing_below_the_api_imports_it(layer: str) -> None:
     for path in (SERVICE / layer).rglob("*.py"):
         assert not [name for name in imported_by(path) if name.startswith(("service.api", "service.app", "fastapi"))]
@@ -70,6 +72,11 @@ def test_nothing_below_the_api_imports_it(layer: str) -> None:
 
 def test_engines_know_nothing_of_the_pipeline() -> None:
     for path in (SERVICE / "engines").rglob("*.py"):
+        assert not [name for name in imported_by(path) if name.startswith("service.pipeline")]
+
+
+def test_gallery_stores_know_nothing_of_the_pipeline() -> None:
+    for path in (SERVICE / "galleries").rglob("*.py"):
         assert not [name for name in imported_by(path) if name.startswith("service.pipeline")]
 
 
@@ -85,6 +92,7 @@ def test_only_settings_reads_the_environment() -> None:
         assert "getenv" not in source, path
 
 
-def test_importing_the_application_leaves_torch_out() -> None:
-    check = "import sys, service.app; sys.exit(bool({'torch', 'training', 'open_clip'} & set(sys.modules)))"
+def test_importing_the_application_leaves_torch_and_milvus_out() -> None:
+    heavy = "{'torch', 'training', 'open_clip', 'pymilvus', 'milvus_lite', 'pandas'}"
+    check = f"import sys, service.app; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.api.schemas import BackboneOut, CommitteeOut, ItemError, ResultOut
+from service.api.model_schemas import BackboneOut, CommitteeOut
+from service.api.schemas import ItemError, ResultOut
 from service.client import ApiError, AsyncQuorumClient
 from service.engines.fake import FakeEngine
 from tests.conftest import MakeApp

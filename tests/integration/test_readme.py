@@ -57,7 +57,11 @@ def served_by_make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not STAMP.exists():
         pytest.skip("needs the .venv that make creates")
     port, folder = free_port(), tmp_path_factory.mktemp("make")
-    environment = os.environ | {"QUORUM_PORT": str(port), "QUORUM_STATE_PATH": str(folder / "state.sqlite3")}
+    environment = os.environ | {
+        "QUORUM_PORT": str(port),
+        "QUORUM_STATE_PATH": str(folder / "state.sqlite3"),
+        "QUORUM_GALLERIES_URL": str(folder / "galleries.db"),
+    }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             ["make", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True

@@ -1,0 +1,121 @@
+"""`POST /v1/galleries/{name}/search`: many queries at once, each with its hits or its error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from service.api.classify import deadline_of
+from service.api.context import RequestContext
+from service.api.errors import error_body
+from service.api.galleries import Name, find_gallery
+from service.api.gallery_bodies import read_queries
+from service.api.gallery_schemas import HitOut, SearchFailure, SearchRequest, SearchResponse, SearchResult, SearchUsage
+from service.api.guard import GuardedRoute
+from service.api.services import ContextDep, Services, ServicesDep
+from service.errors import InvalidRequestError, PayloadTooLargeError, QuorumError
+from service.galleries.filters import compile_filter
+from service.pipeline.galleries import members_served
+from service.pipeline.search import Answer, SearchCall
+from service.pipeline.search_plan import SearchWish, plan_search
+
+router = APIRouter(prefix="/v1/galleries", tags=["galleries"], route_class=GuardedRoute)
+
+MAX_EXPLAINED: Final = 4_096
+"""Hits of a call whose embeddings are fetched to say what each backbone thinks: some 20 MB with a wide committee."""
+
+
+@router.post("/{name}/search", response_model=SearchResponse)
+async def search(name: Name, body: SearchRequest, services: ServicesDep, context: ContextDep) -> Response:
+    """Find the nearest items of each query: a text, an image, an item's id, an embedding, or a weighted mix of them."""
+    deadline = deadline_of(body.deadline_ms, services, context)
+    _check_size(body, services)
+    spec = await find_gallery(name, services.galleries, deadline)
+    members = members_served(spec, services.zoo)
+    where = None if not body.filter else compile_filter(body.filter, spec.fields)
+    asked = None if body.backbones is None else tuple(body.backbones)
+    plan = plan_search(SearchWish(body.policy, asked, body.min_confidence), spec, members, services.retrieval)
+    with context.timings.measure("read"):
+        queries = await asyncio.to_thread(read_queries, body, spec, services.settings)
+    call = SearchCall(spec, plan, queries, body.top_k, where, body.explain, deadline)
+    answers = await services.searcher.search(call, context.timings)
+    _raise_if_alone(answers)
+    _count(answers, services)
+    with context.timings.measure("shape"):
+        shaped = await asyncio.to_thread(_json, spec.name, answers, body, context)
+    return Response(shaped, media_type="application/json")
+
+
+def _check_size(body: SearchRequest, services: Services) -> None:
+    limit = services.settings.max_top_k
+    if body.top_k > limit:
+        raise InvalidRequestError(f"top_k is {body.top_k:,}, the limit is {limit:,}.", param="top_k")
+    if body.explain and body.top_k * len(body.queries) > MAX_EXPLAINED:
+        raise PayloadTooLargeError(
+            f"explain is for at most {MAX_EXPLAINED:,} hits in one call. Send fewer queries or a smaller top_k.",
+            param="explain",
+        )
+
+
+def _raise_if_alone(answers: Sequence[Answer | QuorumError]) -> None:
+    """A single query's error is the call's. So is one that every query shares and that no query is to blame for."""
+    errors = [each for each in answers if isinstance(each, QuorumError)]
+    if len(errors) == len(answers) and (len(answers) == 1 or all(error.status >= 500 for error in errors)):
+        raise errors[0] if errors[0].status >= 500 else errors[0].with_param(errors[0].param or "queries[0]")
+
+
+def _count(answers: Sequence[Answer | QuorumError], services: Services) -> None:
+    for each in answers:
+        if isinstance(each, QuorumError):
+            services.metrics.error(each.code)
+        else:
+            services.metrics.query_answered(each.policy, each.exit_reason, each.gflops)
+
+
+def _json(gallery: str, answers: Sequence[Answer | QuorumError], body: SearchRequest, context: RequestContext) -> str:
+    """In a thread: thousands of hits take a good part of a second to write down."""
+    found = [each for each in answers if isinstance(each, Answer)]
+    usage = SearchUsage(
+        queries=len(answers),
+        backbone_calls=dict(Counter(name for each in found for name in each.calls)),
+        gflops=sum(each.gflops for each in found),
+        gflops_full=sum(each.gflops_full for each in found),
+    )
+    results = [_result(index, each, body, context) for index, each in enumerate(answers)]
+    return SearchResponse(gallery=gallery, results=results, usage=usage).model_dump_json()
+
+
+def _result(
+    index: int, answer: Answer | QuorumError, body: SearchRequest, context: RequestContext
+) -> SearchResult | SearchFailure:
+    if isinstance(answer, QuorumError):
+        blamed = answer.with_param(answer.param or f"queries[{index}]")
+        return SearchFailure(index=index, error=error_body(blamed, context.request_id))
+    return SearchResult(
+        index=index,
+        hits=[
+            HitOut(
+                id=hit.about.id,
+                score=hit.score,
+                fields=dict(hit.about.fields),
+                scores=None if hit.scores is None else dict(hit.scores),
+            )
+            for hit in answer.hits
+        ],
+        policy=answer.policy,
+        controller=answer.controller,
+        confidence=answer.confidence,
+        exit_reason=answer.exit_reason,
+        stages=answer.stages,
+        backbones=list(answer.weights),
+        weights=dict(answer.weights) if body.explain else None,
+        gflops=answer.gflops,
+        gflops_full=answer.gflops_full,
+        degraded=answer.exit_reason == "degraded",
+        failed=list(answer.failed),
+    )
