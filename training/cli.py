@@ -210,6 +210,19 @@ def example(
         typer.echo(f"{out}: {write_example(data, out) / 1e3:.0f} kB of pictures")
 
 
+@app.command("gallery-sample")
+def gallery_sample(
+    data: DataDir,
+    out: Annotated[Path, typer.Option(help="A new folder.", file_okay=False)] = Path("service/playground/gallery"),
+) -> None:
+    """Write the playground's sample gallery: pictures that no tower was trained on, of permissive licences alone."""
+    with one_sentence():
+        from training.data.gallery_sample import write_gallery_sample
+
+        count, size = write_gallery_sample(data, out)
+        typer.echo(f"{out}: {count} pictures, {size / 1e3:.0f} kB")
+
+
 @app.command()
 def generic(
     data: DataDir,
@@ -231,6 +244,31 @@ def generic(
 
         options = ShippingOptions(tuple(data), repository, seed, cache, lambda line: typer.echo(line, err=True))
         typer.echo(ship_generic(options))
+
+
+@app.command()
+def retrieval(
+    data: DataDir,
+    repository: Annotated[
+        Path, typer.Option(help="Model repository whose zoo they weigh, and that ships them.", file_okay=False)
+    ] = Path("model_repository"),
+    seed: Annotated[int, typer.Option(help="Of the fits and their examples.", min=0)] = 0,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps embeddings between runs.", file_okay=False)] = Path(
+        "var/embeddings"
+    ),
+) -> None:
+    """Fit the retrieval controllers, which weigh the backbones for searches in galleries, and choose the cascade.
+
+    One reads texts and one pictures. They learn from the `fit` split of every source of pictures with captions that is
+    not reserved; prefix and thresholds are chosen on its `calibrate` split. They are written into the repository only
+    if both beat the mean of logits on queries that they were fitted without; otherwise a file that lies there is
+    removed.
+    """
+    with one_sentence():
+        from training.evaluate.retrieval.shipping import ShippingOptions, ship_retrieval
+
+        options = ShippingOptions(tuple(data), repository, seed, cache, lambda line: typer.echo(line, err=True))
+        typer.echo(ship_retrieval(options))
 
 
 @app.command("build-data")

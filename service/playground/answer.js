@@ -5,7 +5,7 @@ import { h, listing, milliseconds, number, percent } from "./dom.js";
 const HUES = 6;
 
 /** A backbone keeps its colour, whoever answers. */
-const hue = (zoo, name) => (Math.max(0, zoo.findIndex((member) => member.id === name)) % HUES) + 1;
+export const hue = (zoo, name) => (Math.max(0, zoo.findIndex((member) => member.id === name)) % HUES) + 1;
 
 export const dot = (zoo, name) => h("span", { class: "dot", data: { hue: hue(zoo, name) }, aria: { hidden: "true" } });
 
@@ -74,7 +74,7 @@ function voters(result, zoo, label) {
     h("span", { class: "visually-hidden" }, `, top label of ${listing(names)}`));
 }
 
-const signed = (value) => value.toFixed(3).replace("-", "\u2212");
+export const signed = (value) => value.toFixed(3).replace("-", "\u2212");
 
 function labelRow(result, zoo, { label, probability, cosine }) {
   return h("li", { class: "row" },
@@ -94,7 +94,7 @@ function labelSection(result, zoo, labelCount) {
     h("ol", { class: "rows" }, result.predictions.map((prediction) => labelRow(result, zoo, prediction))));
 }
 
-const memberName = (zoo, { id, family }) =>
+export const memberName = (zoo, { id, family }) =>
   h("span", { class: "row-name" }, dot(zoo, id), id, family && h("span", { class: "minor" }, family));
 
 const ABSENCES = { degraded: "no answer", deadline: "no answer in time" };
@@ -150,12 +150,13 @@ function voteSection(result, zoo) {
       names.map((name) => voteRow(zoo, name, result))));
 }
 
-function costSection({ gflops, gflops_full: full }) {
+const ALL_CACHED = "Nothing was computed: every embedding came from the cache.";
+
+/** `free` says why nothing was computed, where nothing was. */
+export function costSection({ gflops, gflops_full: full }, { id = "cost", free = ALL_CACHED } = {}) {
   const share = full > 0 ? gflops / full : 0;
-  const saying = gflops === 0
-    ? "Nothing was computed: every embedding came from the cache."
-    : `${percent(share)} of the full committee’s cost.`;
-  return h("section", { class: "part", id: "cost" },
+  const saying = gflops === 0 ? free : `${percent(share)} of the full committee’s cost.`;
+  return h("section", { class: "part cost", id },
     h("h3", {}, "Cost"),
     h("p", { class: "row-line" },
       h("span", {}, h("span", { class: "value" }, number(gflops)), ` of ${number(full)} GFLOPs`),
@@ -163,11 +164,11 @@ function costSection({ gflops, gflops_full: full }) {
     bar(share));
 }
 
-function timeSection({ timings, browserMs, requestId }) {
+export function timeSection({ timings, browserMs, requestId }, id = "timings") {
   const total = timings.find(({ id }) => id === "total");
   const stages = timings.filter((timing) => timing !== total);
   const saying = total ? `${milliseconds(total.ms)} in the server.` : "The server named no total.";
-  return h("section", { class: "part", id: "timings" },
+  return h("section", { class: "part", id },
     h("h3", {}, "Time"),
     h("p", { class: "row-line" },
       h("span", {}, h("span", { class: "value" }, milliseconds(browserMs)), " as the browser saw it"),
@@ -192,6 +193,9 @@ export function drawAnswer(answer, zoo, labelCount) {
 const TITLES = {
   invalid_image: "The picture cannot be read",
   image_too_large: "The picture is too large",
+  gallery_differs: "There is another gallery of this name",
+  gallery_stale: "This gallery was made with other backbones",
+  unavailable: "That is not available now",
   400: "The request cannot be read",
   401: "This server wants an API key",
   404: "There is no such thing here",

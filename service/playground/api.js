@@ -8,11 +8,12 @@ export class ApiError extends Error {
   }
 }
 
-function authorization(key) {
+export function authorization(key) {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-async function send(path, options) {
+/** `fetch`, whose failure to reach the server is an ApiError. */
+export async function send(path, options) {
   try {
     return await fetch(path, options);
   } catch (error) {
@@ -21,7 +22,8 @@ async function send(path, options) {
   }
 }
 
-async function read(response) {
+/** The JSON of an answer. Raises ApiError where it is an error or no JSON. */
+export async function read(response) {
   const text = await response.text();
   let body = null;
   try {
@@ -57,7 +59,8 @@ export async function list(path, key) {
   return objects;
 }
 
-const json = (body, key) => ({
+/** The options of a call that sends `body` as JSON. */
+export const json = (body, key) => ({
   body: JSON.stringify(body),
   headers: { ...authorization(key), "Content-Type": "application/json" },
 });
@@ -133,11 +136,13 @@ export async function classify({ blob, name, request, key, signal }) {
   };
 }
 
-const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+/** The full address of `path`, for a shell. */
+export const address = (path) => quoted(new URL(path, document.baseURI).href);
 
 /** The same call as a shell command. `download` is the address of a bundled sample, null for the user's own file. */
 export function asCurl({ name, request, download, key }) {
-  const address = (path) => quoted(new URL(path, document.baseURI).href);
   const file = `images=@"${name.replaceAll(/["\\]/g, "\\$&")}"`;
   const fetchSample = download ? `curl -sS -o ${quoted(name)} ${address(download)}\n` : "";
   const lines = [

@@ -5,11 +5,13 @@ import { ApiError, asCurl, classify, classifyRequest, info, list } from "./api.j
 import { watchArrivals } from "./arrivals.js";
 import { watchCopies } from "./copies.js";
 import { byId, h } from "./dom.js";
+import { watchGallery } from "./gallery.js";
 import {
   choose, chosenLabelSet, details, drawMode, labelNames, loadDetails, loadLabelSets, usesLabelSet,
 } from "./label-sets.js";
 import { offered, policyHint, policyName, usualPolicy } from "./policies.js";
 import { loadSamples, markPicked, sampleAddress } from "./samples.js";
+import { watchTabs } from "./tabs.js";
 import { watchTeaching } from "./teach.js";
 
 const MOST_LABELS_SHOWN = 10;
@@ -273,7 +275,7 @@ function watchForm() {
     ask();
   });
   document.addEventListener("keydown", (event) => {
-    if (byId("teach").contains(event.target)) return; // another form
+    if (byId("view-classify").hidden || byId("teach").contains(event.target)) return; // another form
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       ask();
@@ -305,7 +307,7 @@ function failed(error) {
   if (error.status === 401) byId("key-field").hidden = false;
 }
 
-watchArrivals(takeFile);
+watchArrivals(takeFile, { view: "view-classify", file: "file", drop: "drop" });
 byId("preview").addEventListener("error", showBrokenPreview);
 watchForm();
 watchTeaching({
@@ -316,6 +318,7 @@ watchTeaching({
   failed,
 });
 watchCopies();
+watchTabs({ gallery: watchGallery({ zoo: () => state.zoo, limits: () => state.server.limits, failed }) });
 countLabels();
 policyChanged();
 const [samples] = await Promise.all([loadSamples(pickSample), loadServer()]);

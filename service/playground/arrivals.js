@@ -1,24 +1,25 @@
-/** The ways in which a picture of the user's own arrives: chosen, dropped anywhere on the page, or pasted. */
+/** The ways in which a picture of the user's own arrives: chosen, dropped anywhere on a view, or pasted. */
 
 import { byId } from "./dom.js";
 
-function watchDrops(take) {
-  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+function watchDrops(take, { view, drop }) {
+  const meant = (event) => !byId(view).hidden && event.dataTransfer?.types.includes("Files");
   const hover = (on) => (event) => {
-    if (!carriesFiles(event)) return;
+    if (!meant(event)) return;
     event.preventDefault();
-    byId("drop").toggleAttribute("data-over", on);
+    byId(drop).toggleAttribute("data-over", on);
   };
   document.addEventListener("dragover", hover(true));
   document.addEventListener("dragleave", (event) => event.relatedTarget === null && hover(false)(event));
   document.addEventListener("drop", (event) => {
     hover(false)(event);
-    take(event.dataTransfer?.files[0]);
+    if (meant(event)) take(event.dataTransfer.files[0]);
   });
 }
 
-function watchPastes(take) {
+function watchPastes(take, { view }) {
   document.addEventListener("paste", (event) => {
+    if (byId(view).hidden) return;
     const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();
@@ -26,12 +27,15 @@ function watchPastes(take) {
   });
 }
 
-/** Call `take` with every file that arrives. */
-export function watchArrivals(take) {
-  byId("file").addEventListener("change", ({ target }) => {
+/**
+ * Call `take` with every file that arrives while the view is shown. `places` has ids: `view`, `file` of the input, and
+ * `drop` of what shows that a file may be dropped.
+ */
+export function watchArrivals(take, places) {
+  byId(places.file).addEventListener("change", ({ target }) => {
     take(target.files[0]);
     target.value = ""; // so that choosing the same file again is a change
   });
-  watchDrops(take);
-  watchPastes(take);
+  watchDrops(take, places);
+  watchPastes(take, places);
 }

@@ -4,10 +4,10 @@ import { byId } from "./dom.js";
 
 const SHOWN_MS = 1500;
 
-/** Without a clipboard (a page that came over plain HTTP from elsewhere) the buttons stay hidden. */
-export function watchCopies() {
+/** Wire the buttons in `part`. Without a clipboard (a page that came over plain HTTP from elsewhere) they stay hidden. */
+export function watchCopies(part = document) {
   if (!navigator.clipboard) return;
-  for (const button of document.querySelectorAll("[data-copies]")) {
+  for (const button of part.querySelectorAll("[data-copies]")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(byId(button.dataset.copies).textContent);

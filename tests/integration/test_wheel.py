@@ -22,7 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_gateway_and_its_page(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"service/app.py", "service/playground/index.html", "service/playground/samples/samples.json"} <= names
+    assert {"service/app.py", "service/playground/index.html"} <= names
+    assert {"service/playground/samples/samples.json", "service/playground/gallery/gallery.json"} <= names
     assert not [name for name in names if name.split("/")[0] in ("tests", "loadtest", "model_repository")]
 
 
