@@ -77,7 +77,7 @@ class GalleryOut(BaseModel):
 
 
 class GalleryDetails(GalleryOut):
-    items: int
+    items: int = Field(description="Counted once the state is `ready`; 0 before.")
     state: GalleryState
     index: IndexOut
 

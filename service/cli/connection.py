@@ -30,12 +30,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`url` as given on the command line. `embeds` and `writes` say what an application in this process is needed for:
-    without the former no model has to be loaded, without the latter no state has to be created."""
+    """`url` as given on the command line. The rest says what an application in this process is needed for: without
+    `embeds` no model has to be loaded, without `writes` no state has to be created, and without `galleries` those are
+    left alone (where they are kept in a file, one process has it for itself)."""
 
     url: str | None
     embeds: bool = False
     writes: bool = False
+    galleries: bool = False
 
 
 def message_of(error: ApiError) -> str:
@@ -152,12 +154,23 @@ async def _in_process(target: Target, settings: Settings) -> AsyncIterator[Async
             changes["engine"] = "fake"  # nothing will be computed, so nothing has to be loaded
         if not (target.writes or settings.state_path.exists()):
             changes["state_path"] = Path(stack.enter_context(TemporaryDirectory())) / "state.sqlite3"
+        changes |= _galleries(target, settings, stack)
         with err.status("Loading the backbones …" if target.embeds else "Reading the model repository …"):
             app = create_app(settings.model_copy(update=changes))
             await stack.enter_async_context(app.router.lifespan_context(app))
         yield await stack.enter_async_context(
             AsyncQuorumClient(IN_PROCESS_URL, retry=NO_RETRY, transport=httpx2.ASGITransport(app))
         )
+
+
+def _galleries(target: Target, settings: Settings, stack: AsyncExitStack) -> dict[str, str]:
+    """What has to change for galleries."""
+    if not target.galleries:
+        return {"galleries_url": "off"}
+    kept = settings.galleries_url
+    if target.writes or not kept.endswith(".db") or Path(kept).exists():
+        return {}
+    return {"galleries_url": str(Path(stack.enter_context(TemporaryDirectory())) / "galleries.db")}
 
 
 def _failed(error: ClientError, sentence: str, missing: str) -> NoReturn:

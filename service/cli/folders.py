@@ -6,8 +6,9 @@ Nothing here asks a server, and nothing but `read` holds more than one image.
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +22,7 @@ HINT: Final = "FOLDER"
 START_BYTES: Final = 12
 STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 """Of JPEG, PNG, GIF and BMP files; WebP has its name after a length."""
+SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,20 @@ def look(folder: Path) -> Found:
             classes[path.name], no_images = _pictures(path)
             skipped += no_images
     return Found(folder, classes, loose, skipped)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in order of name; names that start with a dot are passed over, and links to folders
+    are not followed: they may lead in circles. Raises `OSError` for a folder that cannot be read."""
+
+    def unreadable(error: OSError) -> NoReturn:
+        raise error
+
+    for here, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(here, name)
 
 
 def check_not_empty(found: Found) -> None:
@@ -131,9 +147,12 @@ def _pictures(folder: Path) -> tuple[list[Picture], list[Path]]:
 
 
 def _is_image(path: Path) -> bool:
-    """By its first bytes: extensions lie."""
     with path.open("rb") as file:
-        start = file.read(START_BYTES)
+        return starts_like_an_image(file.read(START_BYTES))
+
+
+def starts_like_an_image(start: bytes) -> bool:
+    """By the first `START_BYTES` bytes of a file: extensions lie."""
     return start.startswith(STARTS) or (start.startswith(b"RIFF") and start.endswith(b"WEBP"))
 
 

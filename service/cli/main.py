@@ -9,10 +9,13 @@ import typer
 from service.cli.calibrate import calibrate
 from service.cli.classify import classify
 from service.cli.fit import fit
+from service.cli.galleries import app as galleries
+from service.cli.index import index
 from service.cli.jobs import app as jobs
 from service.cli.labels import app as labels
 from service.cli.models import models
 from service.cli.output import out
+from service.cli.search import search
 from service.cli.serve import serve
 
 DISTRIBUTION = "quorum-serve"
@@ -28,8 +31,11 @@ app.command()(serve)
 app.command()(classify)
 app.command()(fit)
 app.command()(calibrate)
+app.command()(index)
+app.command()(search)
 app.command()(models)
 app.add_typer(labels, name="labels")
+app.add_typer(galleries, name="galleries")
 app.add_typer(jobs, name="jobs")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,15 @@ def checked_name(name: str) -> str:
     """What no path of a URL can hold is refused before anybody is asked."""
     if name in ("", ".", ".."):
         raise typer.BadParameter("a name starts with a letter or a digit")
+    return name
+
+
+def checked_gallery(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) is None:
+        raise typer.BadParameter(
+            "a gallery's name has at most 64 letters, digits, dots, underscores and dashes, and starts with one of the "
+            "first two"
+        )
     return name
 
 
@@ -29,6 +39,19 @@ LabelSet = Annotated[
     str,
     typer.Argument(
         metavar="LABELSET", help="Name of a registered label set.", callback=checked_name, show_default=False
+    ),
+]
+Gallery = Annotated[
+    str, typer.Argument(metavar="GALLERY", help="Name of a gallery.", callback=checked_gallery, show_default=False)
+]
+Backbones = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbones",
+        "--backbone",
+        metavar="A,B,…",
+        help="These alone, by their names. Can be repeated.",
+        show_default="all",
     ),
 ]
 Folder = Annotated[
@@ -51,5 +74,5 @@ Templates = Annotated[
 
 
 def split_at_commas(texts: list[str]) -> list[str]:
-    """Labels as they are typed: `cat, dog,` are two."""
-    return [label for text in texts for part in text.split(",") if (label := part.strip())]
+    """Labels and names as they are typed: `cat, dog,` are two."""
+    return [name for text in texts for part in text.split(",") if (name := part.strip())]

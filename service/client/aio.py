@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Self, TypeVar, Unpack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from service.api.schemas import (
-    BackboneOut,
-    ClassifyResponse,
-    CommitteeOut,
-    FittedOut,
-    InfoOut,
-    JobOut,
-    LabelSetDetails,
-    LabelSetOut,
-    ModelList,
-)
-from service.client import calls
+from service.api.model_schemas import BackboneOut, CommitteeOut, InfoOut, ModelList
+from service.api.schemas import ClassifyResponse, FittedOut, JobOut, LabelSetDetails, LabelSetOut
+from service.client import calls, gallery_calls
 from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Attempts, Retry
 from service.client.calls import COMMITTEE, PAGE_SIZE, Call, ClassifyOptions, Kind
 from service.client.connecting import (
@@ -37,7 +28,19 @@ from service.client.connecting import (
 )
 from service.client.embeddings import Embeddings
 from service.client.errors import ApiError, ClientError
+from service.client.gallery_calls import GalleryOptions, SearchOptions
+from service.client.gallery_content import Item, Query, read_items, read_queries
 from service.client.waiting import Looks, OnProgress
+
+if TYPE_CHECKING:
+    from service.api.gallery_schemas import (
+        GalleryDetails,
+        GalleryOut,
+        ItemOut,
+        ItemsFound,
+        ItemsResponse,
+        SearchResponse,
+    )
 
 T = TypeVar("T")
 
@@ -147,6 +150,51 @@ class AsyncQuorumClient:
 
     async def delete_fitted(self, name: str, kind: Kind) -> None:
         await self._ask(calls.delete_fitted(name, kind))
+
+    async def create_gallery(self, name: str, **options: Unpack[GalleryOptions]) -> GalleryDetails:
+        return await self._ask(gallery_calls.create_gallery(name, options))
+
+    async def gallery(self, name: str) -> GalleryDetails:
+        return await self._ask(gallery_calls.gallery(name))
+
+    async def list_galleries(self, *, page_size: int = PAGE_SIZE) -> AsyncIterator[GalleryOut]:
+        call: Call[Any] | None = gallery_calls.list_galleries(page_size)
+        while call is not None:
+            page = await self._ask(call)
+            for gallery in page.data:
+                yield gallery
+            call = gallery_calls.galleries_after(page, page_size)
+
+    async def delete_gallery(self, name: str) -> None:
+        await self._ask(gallery_calls.delete_gallery(name))
+
+    async def add_items(self, gallery: str, items: Iterable[Item], *, deadline_ms: int | None = None) -> ItemsResponse:
+        contents = await asyncio.to_thread(read_items, items)
+        return await self._ask(gallery_calls.add_items(gallery, contents, deadline_ms))
+
+    async def list_items(
+        self, gallery: str, *, filter: Mapping[str, object] | None = None, page_size: int = PAGE_SIZE
+    ) -> AsyncIterator[ItemOut]:
+        call: Call[Any] | None = gallery_calls.list_items(gallery, page_size, filter)
+        while call is not None:
+            page = await self._ask(call)
+            for item in page.data:
+                yield item
+            call = gallery_calls.items_after(page, gallery, page_size, filter)
+
+    async def look_up_items(self, gallery: str, ids: Sequence[str]) -> ItemsFound:
+        return await self._ask(gallery_calls.look_up_items(gallery, ids))
+
+    async def delete_items(
+        self, gallery: str, ids: Sequence[str] | None = None, *, filter: Mapping[str, object] | None = None
+    ) -> int:
+        return (await self._ask(gallery_calls.delete_items(gallery, ids, filter))).deleted
+
+    async def search(
+        self, gallery: str, queries: Query | Iterable[Query], **options: Unpack[SearchOptions]
+    ) -> SearchResponse:
+        contents = await asyncio.to_thread(read_queries, queries)
+        return await self._ask(gallery_calls.search(gallery, contents, options))
 
     async def models(self) -> ModelList:
         return await self._ask(calls.models())

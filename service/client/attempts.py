@@ -47,7 +47,7 @@ DEFAULT_TIMEOUT: Final = httpx2.Timeout(connect=5.0, read=60.0 + READ_MARGIN_S, 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A call is sent again after 429 and 503, and when it only reads also after a lost connection.
+    """A call is sent again after 429 and 503, and when it is repeatable also after a lost connection.
 
     It waits as long as `Retry-After` says, and where nobody says anything twice as long each time from `backoff_s` on;
     up to `jitter` of that on top, so that callers refused together do not come back together. A wait longer than
@@ -115,7 +115,7 @@ class Attempts:
     def _worth_repeating(self, error: httpx2.RequestError | ApiError) -> bool:
         if isinstance(error, ApiError):
             return error.status in REFUSED_FOR_NOW
-        return self._call.reads_only and isinstance(error, CONNECTION_LOST)
+        return self._call.repeatable and isinstance(error, CONNECTION_LOST)
 
     def _timeouts(self) -> httpx2.Timeout:
         left_s = max(0.001, self._deadline_s - self._clock())

@@ -14,19 +14,8 @@ import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from service.api.embedding_schemas import EmbeddingsResponse
-from service.api.schemas import (
-    BackboneOut,
-    ClassifyResponse,
-    CommitteeOut,
-    FittedOut,
-    Health,
-    InfoOut,
-    JobList,
-    JobOut,
-    LabelSetDetails,
-    LabelSetList,
-    ModelList,
-)
+from service.api.model_schemas import BackboneOut, CommitteeOut, InfoOut, ModelList
+from service.api.schemas import ClassifyResponse, FittedOut, Health, JobList, JobOut, LabelSetDetails, LabelSetList
 from service.client.errors import UnexpectedResponseError, origin
 from service.policies import Policy
 
@@ -75,13 +64,13 @@ class ClassifyOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """`reads_only` calls change nothing on the server, so they may be sent twice. `answer_within_s` is what the call
-    itself grants the server for its answer."""
+    """`repeatable` calls may be sent twice: they change nothing on the server, or the second time nothing more.
+    `answer_within_s` is what the call itself grants the server for its answer."""
 
     method: str
     path: str
     answer: TypeAdapter[T]
-    reads_only: bool = True
+    repeatable: bool = True
     params: Mapping[str, str | int] | None = None
     json: str | None = None
     data: Mapping[str, str] | None = None
@@ -100,7 +89,7 @@ class Call(Generic[T]):
 
 
 def classify(images: Sequence[bytes], options: ClassifyOptions) -> Call[ClassifyResponse]:
-    """Multipart, a third smaller than base64. Files are numbered, since their names are nobody's business."""
+    """Multipart, a third smaller than base64."""
     if not images:
         raise ValueError("no images: give at least one")
     fields = {name: value for name, value in options.items() if value is not None}
@@ -109,8 +98,8 @@ def classify(images: Sequence[bytes], options: ClassifyOptions) -> Call[Classify
         "POST",
         "/v1/classify",
         CLASSIFIED,
-        data={"request": _json(fields)},
-        files=[_file("images", index, image) for index, image in enumerate(images)],
+        data={"request": as_json(fields)},
+        files=[image_file("images", index, image) for index, image in enumerate(images)],
         answer_within_s=None if deadline_ms is None else deadline_ms / 1e3,
     )
 
@@ -125,8 +114,8 @@ def embed(inputs: Sequence[str | bytes], model: str, deadline_ms: int | None) ->
         "encoding_format": "base64",
     }
     if deadline_ms is None:
-        return Call("POST", "/v1/embeddings", EMBEDDED, json=_json(fields))
-    timed = _json(fields | {"deadline_ms": deadline_ms})
+        return Call("POST", "/v1/embeddings", EMBEDDED, json=as_json(fields))
+    timed = as_json(fields | {"deadline_ms": deadline_ms})
     return Call("POST", "/v1/embeddings", EMBEDDED, json=timed, answer_within_s=deadline_ms / 1e3)
 
 
@@ -134,7 +123,7 @@ def put_label_set(
     name: str, labels: Sequence[str] | Mapping[str, Sequence[str]], templates: Sequence[str] | None
 ) -> Call[LabelSetDetails]:
     body = {"labels": labels} | ({} if templates is None else {"templates": templates})
-    return Call("PUT", _label_set_path(name), LABEL_SET, reads_only=False, json=_json(body))
+    return Call("PUT", _label_set_path(name), LABEL_SET, repeatable=False, json=as_json(body))
 
 
 def get_label_set(name: str) -> Call[LabelSetDetails]:
@@ -142,7 +131,7 @@ def get_label_set(name: str) -> Call[LabelSetDetails]:
 
 
 def delete_label_set(name: str) -> Call[None]:
-    return Call("DELETE", _label_set_path(name), NOTHING, reads_only=False)
+    return Call("DELETE", _label_set_path(name), NOTHING, repeatable=False)
 
 
 def list_label_sets(page_size: int, after: str | None = None) -> Call[LabelSetList]:
@@ -161,10 +150,10 @@ def fit_controller(name: str, examples: Sequence[tuple[bytes, str]], seed: int =
         raise ValueError("no examples: give at least one")
     path = _fitted_path(name, "controller")
     if all(PLAIN.fullmatch(label) for _, label in examples):
-        files = [_file(f"examples[{label}]", index, image) for index, (image, label) in enumerate(examples)]
-        return Call("POST", path, JOB, reads_only=False, data={"request": _json({"seed": seed})}, files=files)
+        files = [image_file(f"examples[{label}]", index, image) for index, (image, label) in enumerate(examples)]
+        return Call("POST", path, JOB, repeatable=False, data={"request": as_json({"seed": seed})}, files=files)
     items = [{"data": b64encode(image).decode(), "label": label} for image, label in examples]
-    return Call("POST", path, JOB, reads_only=False, json=_json({"examples": items, "seed": seed}))
+    return Call("POST", path, JOB, repeatable=False, json=as_json({"examples": items, "seed": seed}))
 
 
 def calibrate_cascade(
@@ -177,9 +166,9 @@ def calibrate_cascade(
         "POST",
         _fitted_path(name, "cascade"),
         JOB,
-        reads_only=False,
-        data={"request": _json({name: value for name, value in fields.items() if value is not None})},
-        files=[_file("images", index, image) for index, image in enumerate(images)],
+        repeatable=False,
+        data={"request": as_json({name: value for name, value in fields.items() if value is not None})},
+        files=[image_file("images", index, image) for index, image in enumerate(images)],
     )
 
 
@@ -188,11 +177,11 @@ def fitted(name: str, kind: Kind) -> Call[FittedOut]:
 
 
 def activate(name: str, kind: Kind, version: int) -> Call[FittedOut]:
-    return Call("PUT", _fitted_path(name, kind), FITTED, reads_only=False, json=_json({"version": version}))
+    return Call("PUT", _fitted_path(name, kind), FITTED, repeatable=False, json=as_json({"version": version}))
 
 
 def delete_fitted(name: str, kind: Kind) -> Call[None]:
-    return Call("DELETE", _fitted_path(name, kind), NOTHING, reads_only=False)
+    return Call("DELETE", _fitted_path(name, kind), NOTHING, repeatable=False)
 
 
 def job(job_id: str) -> Call[JobOut]:
@@ -200,7 +189,7 @@ def job(job_id: str) -> Call[JobOut]:
 
 
 def cancel_job(job_id: str) -> Call[JobOut]:
-    return Call("DELETE", _job_path(job_id), JOB, reads_only=False)
+    return Call("DELETE", _job_path(job_id), JOB, repeatable=False)
 
 
 def list_jobs(page_size: int, label_set: str | None = None, after: str | None = None) -> Call[JobList]:
@@ -227,7 +216,7 @@ def models() -> Call[ModelList]:
 
 
 def model(model_id: str) -> Call[BackboneOut | CommitteeOut]:
-    return Call("GET", f"/v1/models/{_segment(model_id)}", MODEL)
+    return Call("GET", f"/v1/models/{segment(model_id)}", MODEL)
 
 
 def info() -> Call[InfoOut]:
@@ -238,7 +227,8 @@ def health() -> Call[Health]:
     return Call("GET", "/healthz", HEALTH)
 
 
-def _file(name: str, index: int, image: bytes) -> File:
+def image_file(name: str, index: int, image: bytes) -> File:
+    """Numbered, since files' names are nobody's business."""
     return name, (f"image-{index}", image, "application/octet-stream")
 
 
@@ -247,12 +237,12 @@ def _data_uri(image: bytes) -> str:
     return f"data:application/octet-stream;base64,{b64encode(image).decode()}"
 
 
-def _json(body: object) -> str:
+def as_json(body: object) -> str:
     return dumps(body, default=lambda part: dict(part) if isinstance(part, Mapping) else list(part))
 
 
 def _label_set_path(name: str) -> str:
-    return f"/v1/label-sets/{_segment(name)}"
+    return f"/v1/label-sets/{segment(name)}"
 
 
 def _fitted_path(name: str, kind: Kind) -> str:
@@ -260,10 +250,10 @@ def _fitted_path(name: str, kind: Kind) -> str:
 
 
 def _job_path(job_id: str) -> str:
-    return f"/v1/jobs/{_segment(job_id)}"
+    return f"/v1/jobs/{segment(job_id)}"
 
 
-def _segment(name: str) -> str:
+def segment(name: str) -> str:
     """One segment of a path: a name with a slash in it must not become another address."""
     if name in ("", ".", ".."):
         raise ValueError(f'"{name}" is not a name')

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeVar, Unpack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from service.api.schemas import (
-    BackboneOut,
-    ClassifyResponse,
-    CommitteeOut,
-    FittedOut,
-    InfoOut,
-    JobOut,
-    LabelSetDetails,
-    LabelSetOut,
-    ModelList,
-)
-from service.client import calls
+from service.api.model_schemas import BackboneOut, CommitteeOut, InfoOut, ModelList
+from service.api.schemas import ClassifyResponse, FittedOut, JobOut, LabelSetDetails, LabelSetOut
+from service.client import calls, gallery_calls
 from service.client.attempts import DEFAULT_RETRY, DEFAULT_TIMEOUT, NO_RETRY, Attempts, Retry
 from service.client.calls import COMMITTEE, PAGE_SIZE, Call, ClassifyOptions, Kind
 from service.client.connecting import (
@@ -36,7 +27,19 @@ from service.client.connecting import (
 )
 from service.client.embeddings import Embeddings
 from service.client.errors import ApiError, ClientError
+from service.client.gallery_calls import GalleryOptions, SearchOptions
+from service.client.gallery_content import Item, Query, read_items, read_queries
 from service.client.waiting import Looks, OnProgress
+
+if TYPE_CHECKING:
+    from service.api.gallery_schemas import (
+        GalleryDetails,
+        GalleryOut,
+        ItemOut,
+        ItemsFound,
+        ItemsResponse,
+        SearchResponse,
+    )
 
 T = TypeVar("T")
 
@@ -163,6 +166,58 @@ class QuorumClient:
     def delete_fitted(self, name: str, kind: Kind) -> None:
         """Every version of it."""
         self._ask(calls.delete_fitted(name, kind))
+
+    def create_gallery(self, name: str, **options: Unpack[GalleryOptions]) -> GalleryDetails:
+        """For good: one that is there otherwise than asked for is an `ApiError` with code `gallery_differs`."""
+        return self._ask(gallery_calls.create_gallery(name, options))
+
+    def gallery(self, name: str) -> GalleryDetails:
+        """How many items it has, whether it is ready and how it is searched."""
+        return self._ask(gallery_calls.gallery(name))
+
+    def list_galleries(self, *, page_size: int = PAGE_SIZE) -> Iterator[GalleryOut]:
+        """All of them, in order of name; pages are fetched as they are needed."""
+        call: Call[Any] | None = gallery_calls.list_galleries(page_size)
+        while call is not None:
+            page = self._ask(call)
+            yield from page.data
+            call = gallery_calls.galleries_after(page, page_size)
+
+    def delete_gallery(self, name: str) -> None:
+        """With everything in it."""
+        self._ask(gallery_calls.delete_gallery(name))
+
+    def add_items(self, gallery: str, items: Iterable[Item], *, deadline_ms: int | None = None) -> ItemsResponse:
+        """Add or replace, all in one call; `results` has per item what changed, or an `ItemFailure`. What is there
+        unchanged is not embedded again, so that the same call may be sent twice."""
+        return self._ask(gallery_calls.add_items(gallery, read_items(items), deadline_ms))
+
+    def list_items(
+        self, gallery: str, *, filter: Mapping[str, object] | None = None, page_size: int = PAGE_SIZE
+    ) -> Iterator[ItemOut]:
+        """All that meet the filter, in order of id; pages are fetched as they are needed."""
+        call: Call[Any] | None = gallery_calls.list_items(gallery, page_size, filter)
+        while call is not None:
+            page = self._ask(call)
+            yield from page.data
+            call = gallery_calls.items_after(page, gallery, page_size, filter)
+
+    def look_up_items(self, gallery: str, ids: Sequence[str]) -> ItemsFound:
+        """What is known of some items, and which of them are not there."""
+        return self._ask(gallery_calls.look_up_items(gallery, ids))
+
+    def delete_items(
+        self, gallery: str, ids: Sequence[str] | None = None, *, filter: Mapping[str, object] | None = None
+    ) -> int:
+        """By ids or by a filter; how many there were."""
+        return self._ask(gallery_calls.delete_items(gallery, ids, filter)).deleted
+
+    def search(
+        self, gallery: str, queries: Query | Iterable[Query], **options: Unpack[SearchOptions]
+    ) -> SearchResponse:
+        """The best items for each query: a text (any string), an image, `ById`, `Embedding` or a `Mix` of these. One
+        that cannot be answered is a `SearchFailure` in `results`."""
+        return self._ask(gallery_calls.search(gallery, read_queries(queries), options))
 
     def models(self) -> ModelList:
         """Every backbone, cheapest first, and the committee."""

@@ -77,7 +77,7 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True)
 class GalleryStatus:
-    """`items` are acknowledged and not deleted. `index` is of the field `committee`."""
+    """`items` are acknowledged and not deleted, 0 unless `state` is `ready`. `index` is of the field `committee`."""
 
     items: int
     state: GalleryState

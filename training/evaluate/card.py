@@ -18,21 +18,24 @@ class CardError(ValueError):
 
 
 def fill(card: str, sections: Mapping[str, str]) -> str:
-    """The text of a card with its marked sections replaced.
+    """The text of a card with its marked sections replaced; those that another suite writes are left alone.
 
-    Raises `CardError` for a section that is not closed, or that nobody writes.
+    Raises `CardError` for a section that is not closed, and for a card without any of `sections`.
     """
     closed = {found[1] for found in SECTION.finditer(card)}
     for name in OPENING.findall(card):
         if name not in closed:
             raise CardError(f'section "{name}" has no end')
-        if name not in sections:
-            raise CardError(f'nothing is written into section "{name}"; known: {", ".join(sorted(sections))}')
-    return SECTION.sub(lambda found: _section(found[1], sections[found[1]]), card)
+    if not closed & sections.keys():
+        raise CardError(f"there is no section to write; known: {', '.join(sorted(sections))}")
+    return SECTION.sub(lambda found: _section(found, sections), card)
 
 
-def _section(name: str, text: str) -> str:
-    return f"<!-- written by evaluate: {name} -->\n\n{text}\n\n<!-- end of {name} -->"
+def _section(found: re.Match[str], sections: Mapping[str, str]) -> str:
+    name = found[1]
+    if name not in sections:
+        return found[0]
+    return f"<!-- written by evaluate: {name} -->\n\n{sections[name]}\n\n<!-- end of {name} -->"
 
 
 def check(path: Path, names: Iterable[str]) -> None:

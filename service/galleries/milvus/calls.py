@@ -19,15 +19,17 @@ STRONG: Final[dict[str, Any]] = {"consistency_level": "Strong", **BRIEFLY}
 IN_ORDER: Final[dict[str, Any]] = {"iterator": "True", "reduce_stop_for_best": "True"}
 """What makes a query answer in the order of ids, from the first on."""
 
-MESSAGE_BYTES: Final = 8 * 2**20
-"""Of vectors in one call, either way: far from every limit, and soon packed, which is the event loop's work."""
+MESSAGE_BYTES: Final = 2 * 2**20
+"""Of vectors that are stored or read in one call: they are packed in the event loop, at some 50 MB/s."""
+ANSWER_BYTES: Final = 16 * 2**20
+"""Of vectors in the answer to one search. They are unpacked as they are read; a search costs more than that."""
 MESSAGE_ROWS: Final = 1_000
 LISTED_IDS: Final = 10_000
 
 
-def pieces(count: int, bytes_each: int = 1) -> Iterator[slice]:
+def pieces(count: int, bytes_each: int = 1, most_bytes: int = MESSAGE_BYTES) -> Iterator[slice]:
     """`range(count)` in parts that fit into one call."""
-    step = max(1, min(MESSAGE_ROWS, MESSAGE_BYTES // bytes_each))
+    step = max(1, min(MESSAGE_ROWS, most_bytes // bytes_each))
     for start in range(0, count, step):
         yield slice(start, start + step)
 
@@ -171,7 +173,7 @@ class Calls:
             )
             return hits
 
-        return [hits for piece in pieces(len(queries), bytes_each) for hits in await search(piece)]
+        return [hits for piece in pieces(len(queries), bytes_each, ANSWER_BYTES) for hits in await search(piece)]
 
     async def _drop_index(self, collection: str, column: str) -> None:
         await self._connection.call(

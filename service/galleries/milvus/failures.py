@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from service.errors import GalleryFailedError, GalleryLoadingError, NotFoundError, QuorumError, UnavailableError
+from service.errors import (
+    GalleryFailedError,
+    GalleryLoadingError,
+    InternalError,
+    NotFoundError,
+    QuorumError,
+    UnavailableError,
+)
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 5.0
+UNEXPECTED: Final = 1
 NO_COLLECTION: Final = 100
 NOT_LOADED: Final = 101
 RATE_LIMITED: Final = 8
@@ -47,7 +55,14 @@ def _ours(error: Exception, doing: str) -> QuorumError:
             retry_after_s=RETRY_AFTER_S,
         )
     log.error("the gallery store failed while %s", doing, exc_info=error)
-    return GalleryFailedError("The gallery store failed. The server's log has the cause, under this request's id.")
+    # Of the first kind it is not known what was done by then; what was refused was not done.
+    kind = GalleryFailedError if code == UNEXPECTED and _was_sent(error) else InternalError
+    return kind("The gallery store failed. The server's log has the cause, under this request's id.")
+
+
+def _was_sent(error: Exception) -> bool:
+    """Whether the store said it: pymilvus has other classes, or other words, for what it refuses itself."""
+    return type(error).__name__ == "MilvusException" and "Unexpected error, message=" not in str(error)
 
 
 def error_code(error: Exception) -> int | str | None:

@@ -62,8 +62,13 @@ def schema_of(spec: GallerySpec) -> Any:
 
 
 def row_of(spec: GallerySpec, item: Item) -> Row:
-    """Every column, null ones too: Lite keeps the old value of a column that is not named."""
+    """Every column, null ones too: Lite keeps the old value of a column that is not named.
+
+    Raises `ValueError` when the embedding is of another width.
+    """
     embedding = np.ascontiguousarray(item.embedding, dtype=np.float32)
+    if embedding.shape != (spec.width,):
+        raise ValueError(f"an embedding of shape {embedding.shape} in a gallery of width {spec.width}")
     row: Row = {
         ID: item.about.id,
         PREFIX: np.concatenate([embedding[part] for part in _prefix_parts(spec)]),

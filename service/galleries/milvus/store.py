@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from service.deadline import Deadline
-from service.errors import GalleryDiffersError, GalleryFailedError, GalleryLoadingError, QuorumError
+from service.errors import GalleryDiffersError, GalleryFailedError, GalleryLoadingError, InternalError, QuorumError
 from service.galleries.base import (
     Floats,
     Found,
@@ -217,6 +217,9 @@ class MilvusGalleries:
                 gallery.check()
                 try:
                     return await body(gallery)
+                except GalleryLoadingError:
+                    gallery.opening = None
+                    raise
                 except GalleryFailedError:
                     # What follows half a write in Lite's log would not be found after a crash: no more of it.
                     gallery.broken = self._connection.folder is not None
@@ -236,7 +239,7 @@ class MilvusGalleries:
                 found = await self._catalogue.get(spec.name)  # by another gateway, in this moment
                 if found is not None:
                     return found
-                if isinstance(error, GalleryFailedError) and await self._calls.exists(collection_of(spec.name)):
+                if isinstance(error, InternalError) and await self._calls.exists(collection_of(spec.name)):
                     raise GalleryDiffersError(
                         f"A gallery {spec.name} was made by a version of the server that this one cannot read."
                     ) from error

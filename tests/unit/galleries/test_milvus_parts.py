@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from service.errors import (
+    GalleryFailedError,
     GalleryLoadingError,
     InternalError,
     InvalidFilterError,
@@ -94,6 +95,19 @@ def test_the_stores_errors_become_ours_without_their_words(code: Any, expected: 
         raise StoreError(code)
     assert "secret" not in raised.value.message
     assert (raised.value.retry_after_s is not None) == retry
+
+
+def test_only_what_the_store_said_itself_is_its_failure() -> None:
+    class MilvusException(StoreError):  # noqa: N818  # as the library calls it
+        pass
+
+    class DataNotMatchException(MilvusException):
+        pass
+
+    for error, store in ((MilvusException(1), True), (MilvusException(6), False), (DataNotMatchException(1), False)):
+        with pytest.raises(InternalError) as raised, translated("storing items"):
+            raise error
+        assert isinstance(raised.value, GalleryFailedError) == store
 
 
 def test_what_is_unexpected_is_logged_and_what_is_ours_passes(caplog: pytest.LogCaptureFixture) -> None:

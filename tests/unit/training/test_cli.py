@@ -41,7 +41,9 @@ def test_train_then_export_gives_a_backbone_that_the_gateway_loads(small_data: P
     assert "1 epochs; batch 32; seed 1" in backbone.image.config.provenance
 
 
-@pytest.mark.parametrize("command", ["build-data", "distil", "example", "train", "export", "evaluate"])
+@pytest.mark.parametrize(
+    "command", ["build-data", "distil", "example", "gallery-sample", "train", "export", "evaluate", "retrieval"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0

@@ -11,6 +11,7 @@ class SuiteName(StrEnum):
 
     ZOO = "zoo"
     COMMITTEE = "committee"
+    RETRIEVAL = "retrieval"
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,7 @@ def run_suite(name: SuiteName, options: SuiteOptions) -> str:
             from training.evaluate.suites.committee import run as run_committee
 
             return run_committee(options)
+        case SuiteName.RETRIEVAL:
+            from training.evaluate.suites.retrieval import run as run_retrieval
+
+            return run_retrieval(options)

@@ -35,9 +35,16 @@ def test_filling_twice_changes_nothing_more() -> None:
     assert fill(once, {"scores": "new"}) == once
 
 
-def test_a_section_that_nobody_writes_is_an_error() -> None:
-    with pytest.raises(CardError, match="scores"):
+def test_a_card_without_any_section_to_write_is_an_error() -> None:
+    with pytest.raises(CardError, match="no section to write; known: other"):
         fill(CARD, {"other": "x"})
+
+
+def test_a_section_that_another_suite_writes_is_left_alone() -> None:
+    other = "<!-- written by evaluate: other -->\nold\n<!-- end of other -->\n"
+    filled = fill(CARD + other, {"scores": "new"})
+    assert filled.endswith(other)
+    assert "\n\nnew\n\n" in filled
 
 
 def test_a_section_without_an_end_is_an_error() -> None:
@@ -68,6 +75,6 @@ def test_a_card_is_checked_without_being_written(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(CARD)
     check(path, ["scores"])
-    with pytest.raises(CardError, match="scores"):
+    with pytest.raises(CardError, match="no section to write"):
         check(path, ["other"])
     assert path.read_text() == CARD
