@@ -9,5 +9,17 @@ ExitReason = Literal["confident", "last_stage", "deadline", "budget", "degraded"
 ArtefactKind = Literal["controller", "cascade"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
+FieldType = Literal["string", "integer", "number", "boolean"]
+Metric = Literal["cosine", "ip"]
+"""`cosine`: every backbone's part of an item has length one. `ip`: ready embeddings keep the length they come with."""
+Modality = Literal["image", "text", "unknown"]
+"""What an embedding is of; a ready one need not say."""
+QueryKind = Literal["text", "image"]
+"""Of which there is a controller each."""
+GalleryState = Literal["loading", "ready", "failed"]
+ItemChange = Literal["created", "updated", "unchanged"]
+SearchPolicy = Literal["single", "mean", "nlc", "cascade"]
+SearchExit = Literal["full", "confident", "escalated", "degraded"]
+
 FALLBACK_POLICY: Final[Policy] = "mean"
 """For labels that nothing was fitted for, where no generic controller is shipped."""

@@ -8,11 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from service.api.schemas import ErrorBody, FailFast, ImageInput, Request, Strings
-from service.galleries.base import FieldType, GalleryState, Metric, Modality
-
-SearchPolicy = Literal["single", "mean", "nlc", "cascade"]
-SearchExit = Literal["full", "confident", "escalated", "degraded"]
-ItemChange = Literal["created", "updated", "unchanged"]
+from service.policies import FieldType, GalleryState, ItemChange, Metric, Modality, SearchExit, SearchPolicy
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Value = StrictBool | StrictInt | StrictFloat | StrictStr | None

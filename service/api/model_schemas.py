@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.pipeline.retrieval_file import QueryKind
-from service.policies import Policy
+from service.policies import Policy, QueryKind
 
 
 class ModelDigests(BaseModel):

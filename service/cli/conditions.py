@@ -12,7 +12,7 @@ from service.cli.item_fields import FieldError, from_text
 
 if TYPE_CHECKING:
     from service.client.gallery_content import FieldValue
-    from service.galleries.base import FieldType
+    from service.policies import FieldType
 
 HINT: Final = "--where"
 CONDITION: Final = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(!=|>=|<=|=|>|<)(.*)", re.DOTALL)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from service.api.gallery_schemas import GalleryDetails, GalleryOut
     from service.client import AsyncQuorumClient
     from service.client.gallery_calls import GalleryOptions
-    from service.galleries.base import FieldType
+    from service.policies import FieldType
 
 
 @dataclass(frozen=True, slots=True)

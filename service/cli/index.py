@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.cli.item_fields import FieldRows
     from service.client import AsyncQuorumClient
     from service.client.gallery_calls import GalleryOptions
-    from service.galleries.base import FieldType
+    from service.policies import FieldType
 
 MOST_FAILURES: Final = 20
 NARROW: Final = 12

@@ -18,7 +18,7 @@ from service.cli.text_lines import json_lines
 
 if TYPE_CHECKING:
     from service.client.gallery_content import FieldValue
-    from service.galleries.base import FieldType
+    from service.policies import FieldType
 
 HINT: Final = "--fields"
 ID: Final = "id"

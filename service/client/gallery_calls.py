@@ -1,33 +1,33 @@
-"""The calls about galleries as values, as `service.client.calls` has the others.
-
-What they answer are the models of `service.api.gallery_schemas`. Those bring numpy with them, so they are loaded by the
-first call about a gallery and not by everybody who imports the client.
-"""
+"""The calls about galleries as values, as `service.client.calls` has the others."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from pydantic import TypeAdapter
 
+from service.api.gallery_schemas import (
+    GalleryDetails,
+    GalleryList,
+    ItemList,
+    ItemsDeleted,
+    ItemsFound,
+    ItemsResponse,
+    SearchResponse,
+)
 from service.client.calls import NOTHING, Call, as_json, image_file, segment
 from service.client.gallery_content import Item, Query, item_on_wire, query_on_wire
+from service.policies import FieldType, Metric, SearchPolicy
 
-if TYPE_CHECKING:
-    from service.api.gallery_schemas import (
-        GalleryDetails,
-        GalleryList,
-        ItemList,
-        ItemsDeleted,
-        ItemsFound,
-        ItemsResponse,
-        SearchPolicy,
-        SearchResponse,
-    )
-    from service.galleries.base import FieldType, Metric
+GALLERY: Final = TypeAdapter(GalleryDetails)
+GALLERIES: Final = TypeAdapter(GalleryList)
+ADDED: Final = TypeAdapter(ItemsResponse)
+ITEMS: Final = TypeAdapter(ItemList)
+FOUND: Final = TypeAdapter(ItemsFound)
+DELETED: Final = TypeAdapter(ItemsDeleted)
+HITS: Final = TypeAdapter(SearchResponse)
 
 PLAIN: Final = re.compile(r'[^"%\\\x00-\x1f\x7f\ud800-\udfff]+')
 """Ids that name a multipart file as they are. Others are escaped on the way, and not in one way everywhere."""
@@ -56,11 +56,11 @@ class SearchOptions(TypedDict, total=False):
 
 def create_gallery(name: str, options: GalleryOptions) -> Call[GalleryDetails]:
     """Repeatable: what is there as it is asked for stays as it is."""
-    return Call("PUT", _path(name), _answer("GalleryDetails"), json=as_json(_given(options)))
+    return Call("PUT", _path(name), GALLERY, json=as_json(_given(options)))
 
 
 def gallery(name: str) -> Call[GalleryDetails]:
-    return Call("GET", _path(name), _answer("GalleryDetails"))
+    return Call("GET", _path(name), GALLERY)
 
 
 def delete_gallery(name: str) -> Call[None]:
@@ -69,7 +69,7 @@ def delete_gallery(name: str) -> Call[None]:
 
 def list_galleries(page_size: int, after: str | None = None) -> Call[GalleryList]:
     params: dict[str, str | int] = {"limit": page_size} | ({} if after is None else {"after": after})
-    return Call("GET", "/v1/galleries", _answer("GalleryList"), params=params)
+    return Call("GET", "/v1/galleries", GALLERIES, params=params)
 
 
 def galleries_after(page: GalleryList, page_size: int) -> Call[GalleryList] | None:
@@ -85,7 +85,7 @@ def add_items(name: str, items: Sequence[Item], deadline_ms: int | None = None) 
     """
     if not items:
         raise ValueError("no items: give at least one")
-    path, answer = f"{_path(name)}/items", _answer("ItemsResponse")
+    path, answer = f"{_path(name)}/items", ADDED
     within_s = None if deadline_ms is None else deadline_ms / 1e3
     timed = {} if deadline_ms is None else {"deadline_ms": deadline_ms}
     images = [(item.id, item.content) for item in items if isinstance(item.content, bytes) and PLAIN.fullmatch(item.id)]
@@ -104,7 +104,7 @@ def list_items(
     wishes = {"after": after, "filter": None if condition is None else as_json(condition)}
     params: dict[str, str | int] = {"limit": page_size}
     params |= {key: value for key, value in wishes.items() if value is not None}
-    return Call("GET", f"{_path(name)}/items", _answer("ItemList"), params=params)
+    return Call("GET", f"{_path(name)}/items", ITEMS, params=params)
 
 
 def items_after(
@@ -117,7 +117,7 @@ def items_after(
 def look_up_items(name: str, ids: Sequence[str]) -> Call[ItemsFound]:
     if not ids:
         raise ValueError("no ids: give at least one")
-    return Call("POST", f"{_path(name)}/items/lookup", _answer("ItemsFound"), json=as_json({"ids": ids}))
+    return Call("POST", f"{_path(name)}/items/lookup", FOUND, json=as_json({"ids": ids}))
 
 
 def delete_items(name: str, ids: Sequence[str] | None, condition: Mapping[str, object] | None) -> Call[ItemsDeleted]:
@@ -125,7 +125,7 @@ def delete_items(name: str, ids: Sequence[str] | None, condition: Mapping[str, o
     if not (ids or condition):
         raise ValueError("nothing to delete: give ids or a filter; delete_gallery deletes everything")
     body = _given({"ids": ids, "filter": condition})
-    return Call("POST", f"{_path(name)}/items/delete", _answer("ItemsDeleted"), repeatable=False, json=as_json(body))
+    return Call("POST", f"{_path(name)}/items/delete", DELETED, repeatable=False, json=as_json(body))
 
 
 def search(name: str, queries: Sequence[Query], options: SearchOptions) -> Call[SearchResponse]:
@@ -136,17 +136,10 @@ def search(name: str, queries: Sequence[Query], options: SearchOptions) -> Call[
     return Call(
         "POST",
         f"{_path(name)}/search",
-        _answer("SearchResponse"),
+        HITS,
         json=as_json({"queries": [query_on_wire(query) for query in queries], **_given(options)}),
         answer_within_s=None if deadline_ms is None else deadline_ms / 1e3,
     )
-
-
-@cache
-def _answer(model: str) -> TypeAdapter[Any]:
-    from service.api import gallery_schemas  # here, not above: see the top of this file
-
-    return TypeAdapter(getattr(gallery_schemas, model))
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,17 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.deadline import Deadline
+from service.policies import FieldType, GalleryState, Metric, Modality
 from service.stores.base import Page
 
 Floats = NDArray[np.float32]
 
-FieldType = Literal["string", "integer", "number", "boolean"]
 FieldValue = str | int | float | bool | None
-Metric = Literal["cosine", "ip"]
-"""`cosine`: every backbone's part of an item has length one. `ip`: ready embeddings keep the length they come with."""
-Modality = Literal["image", "text", "unknown"]
-"""What an embedding is of; a ready one need not say."""
-GalleryState = Literal["loading", "ready", "failed"]
 VectorField = Literal["committee", "prefix"]
 
 

@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeGuard
 
 from service.errors import InvalidFilterError, InvalidItemError
-from service.galleries.base import FieldType, FieldValue
+from service.galleries.base import FieldValue
+from service.policies import FieldType
 
 MAX_CONDITIONS: Final = 64
 MAX_VALUES: Final = 1_000

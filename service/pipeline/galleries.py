@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 
 from service.errors import GalleryStaleError, InvalidItemError
-from service.galleries.base import GalleryMember, GallerySpec, Modality
+from service.galleries.base import GalleryMember, GallerySpec
 from service.pipeline.logits import Floats
+from service.policies import Modality
 from service.repository import Backbone, Zoo
 
 LITTLE_ENDIAN: Final = np.dtype("<f4")

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -15,11 +14,9 @@ from service.errors import QuorumError
 from service.galleries.base import FieldValue, GallerySpec, GalleryStore, Item, ItemAbout
 from service.pipeline.embed import Embedded, Embedder, Image
 from service.pipeline.galleries import Ready, digest_of_text
+from service.policies import ItemChange
 from service.repository import Backbone
 from service.timings import Timings
-
-Change = Literal["created", "updated", "unchanged"]
-
 
 Content = Image | str | Ready
 
@@ -45,7 +42,7 @@ class NewItem:
 class Added:
     """Per item, in order, what changed or why nothing did. `calls` counts the items that each backbone embedded."""
 
-    outcomes: tuple[Change | QuorumError, ...]
+    outcomes: tuple[ItemChange | QuorumError, ...]
     calls: Mapping[str, int]
     gflops: float
 
@@ -64,7 +61,7 @@ class IngestQuery:
 class _Work:
     """What is known so far, by the item's index."""
 
-    outcomes: dict[int, Change | QuorumError] = field(default_factory=dict)
+    outcomes: dict[int, ItemChange | QuorumError] = field(default_factory=dict)
     items: dict[int, Item] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     gflops: float = 0.0

@@ -17,9 +17,9 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from service.pipeline.controller import Controller
 from service.pipeline.repository_file import Arrays, CommitteeMember, FileForm, members_change
+from service.policies import QueryKind
 from service.repository import Backbone
 
-QueryKind = Literal["text", "image"]
 QUERY_KINDS: Final[tuple[QueryKind, ...]] = get_args(QueryKind)
 
 FILE_NAME: Final = "retrieval_controllers.safetensors"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -15,11 +14,10 @@ from service.pipeline.embed import Embedder
 from service.pipeline.galleries import Ready
 from service.pipeline.query_vectors import CANDIDATES, QueryVector, confidence, fold, packed, scores_by_backbone
 from service.pipeline.search_evidence import ById, Evidence, Part, cost_of, embedding_of
-from service.pipeline.search_plan import SearchPlan, SearchPolicy
+from service.pipeline.search_plan import SearchPlan
+from service.policies import SearchExit, SearchPolicy
 from service.repository import Backbone
 from service.timings import Timings
-
-SearchExit = Literal["full", "confident", "escalated", "degraded"]
 
 
 @dataclass(frozen=True, slots=True)

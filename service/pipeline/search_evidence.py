@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from service.deadline import Deadline
 from service.errors import QuorumError
-from service.galleries.base import Floats, GallerySpec, Item, Modality
+from service.galleries.base import Floats, GallerySpec, Item
 from service.pipeline.embed import Embedded, Embedder, Image
 from service.pipeline.galleries import Ready
+from service.policies import Modality
 from service.repository import Backbone
 from service.timings import Timings
 

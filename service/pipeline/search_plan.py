@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from service.errors import ConflictError, UnknownBackboneError
-from service.galleries.base import GallerySpec, Modality
+from service.galleries.base import GallerySpec
 from service.pipeline.controller import weigh
 from service.pipeline.logits import Floats
 from service.pipeline.query_vectors import Voices
-from service.pipeline.retrieval_file import QueryKind
 from service.pipeline.shipped_retrieval import ShippedRetrieval
+from service.policies import Modality, QueryKind, SearchPolicy
 from service.repository import Backbone
-
-SearchPolicy = Literal["single", "mean", "nlc", "cascade"]
 
 KINDS: Final[dict[Modality, QueryKind]] = {"image": "image", "text": "text"}
 """Who weighs what; an embedding of unknown modality is weighed by nobody."""

@@ -10,7 +10,6 @@ import numpy as np
 from service.deadline import Deadline
 from service.errors import QuorumError
 from service.galleries.base import (
-    FieldType,
     Floats,
     Found,
     GallerySpec,
@@ -18,10 +17,10 @@ from service.galleries.base import (
     IndexInfo,
     Item,
     ItemAbout,
-    Metric,
     VectorField,
 )
 from service.pipeline.galleries import member_of
+from service.policies import FieldType, Metric
 from service.repository import Zoo
 from service.stores.base import Page
 

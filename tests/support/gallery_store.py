@@ -9,7 +9,8 @@ from hashlib import sha256
 import numpy as np
 
 from service.deadline import Deadline
-from service.galleries.base import FieldType, FieldValue, Floats, GalleryMember, GallerySpec, Item, ItemAbout, Modality
+from service.galleries.base import FieldValue, Floats, GalleryMember, GallerySpec, Item, ItemAbout
+from service.policies import FieldType, Modality
 
 FIELDS: Mapping[str, FieldType] = {"source": "string", "year": "integer", "rating": "number", "reviewed": "boolean"}
 EMPTY: Mapping[str, FieldValue] = dict.fromkeys(FIELDS)

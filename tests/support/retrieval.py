@@ -13,11 +13,11 @@ from service.pipeline.repository_file import committee_members
 from service.pipeline.retrieval_file import (
     JudgedController,
     JudgedExit,
-    QueryKind,
     RetrievalAbout,
     RetrievalSource,
     write_retrieval,
 )
+from service.policies import QueryKind
 from service.repository import Zoo
 
 HIDDEN = 4

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.galleries.base import FieldType, Floats, Found, GallerySpec, Item, ItemAbout
+from service.galleries.base import Floats, Found, GallerySpec, Item, ItemAbout
 from service.galleries.filters import MAX_STRING_BYTES, column_of
+from service.policies import FieldType
 
 ID: Final = "id"
 MODALITY: Final = "modality"

@@ -9,7 +9,7 @@ import typer
 
 from service.cli.gallery_making import Making, made
 from service.client.gallery_calls import GalleryOptions
-from service.galleries.base import FieldType
+from service.policies import FieldType
 from tests.support.gallery_server import GalleryServer
 
 Capture = pytest.CaptureFixture[str]

@@ -11,8 +11,8 @@ import typer
 from service.api.gallery_schemas import SearchRequest
 from service.cli import conditions
 from service.cli.item_fields import FieldError, about_nobody, checked, declared, from_text, known, read_rows
-from service.galleries.base import FieldType
 from service.galleries.filters import compile_filter
+from service.policies import FieldType
 
 TYPES: dict[str, FieldType] = {"year": "integer", "score": "number", "source": "string", "seen": "boolean"}
 

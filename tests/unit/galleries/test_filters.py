@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from service.errors import InvalidFilterError, InvalidItemError
-from service.galleries.base import FieldType
 from service.galleries.filters import MAX_CONDITIONS, MAX_VALUES, check_fields, compile_filter, quoted
+from service.policies import FieldType
 
 FIELDS: Mapping[str, FieldType] = {"source": "string", "year": "integer", "rating": "number", "reviewed": "boolean"}
 FULL = {"source": "web", "year": 2020, "rating": 0.5, "reviewed": True}

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 from service.errors import RepositoryError
 from service.pipeline.controller import static_controller
 from service.pipeline.repository_file import METADATA_KEY
-from service.pipeline.retrieval_file import ARRAYS, FILE_NAME, QueryKind, read_retrieval, write_retrieval
+from service.pipeline.retrieval_file import ARRAYS, FILE_NAME, read_retrieval, write_retrieval
+from service.policies import QueryKind
 from service.repository import Zoo
 from tests.support.generic import trusting
 from tests.support.retrieval import EXIT, THRESHOLDS, about, controllers_of, ship

@@ -24,8 +24,9 @@ from service.pipeline.galleries import Ready
 from service.pipeline.query_vectors import CANDIDATES
 from service.pipeline.search import Answer, SearchCall, Searcher
 from service.pipeline.search_evidence import ById, Part, Thing
-from service.pipeline.search_plan import SearchPlan, SearchPolicy, SearchWish, plan_search
+from service.pipeline.search_plan import SearchPlan, SearchWish, plan_search
 from service.pipeline.shipped_retrieval import ShippedRetrieval, load_shipped_retrieval
+from service.policies import SearchPolicy
 from service.repository import Zoo
 from service.timings import Timings
 from tests.support.galleries import MemoryGalleries, spec_of, unit_item

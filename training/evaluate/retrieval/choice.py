@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.pipeline.controller import Controller
-from service.pipeline.retrieval_file import QUERY_KINDS, JudgedExit, QueryKind
+from service.pipeline.retrieval_file import QUERY_KINDS, JudgedExit
+from service.policies import QueryKind
 from training.evaluate.retrieval.pairs import SearchTask
 from training.evaluate.retrieval.search import Searched, opinions_of, search
 from training.evaluate.suites.zoo_measure import fold

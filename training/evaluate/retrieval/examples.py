@@ -14,7 +14,7 @@ import numpy as np
 
 from service.pipeline.controller_examples import Examples, make_examples
 from service.pipeline.logits import Floats
-from service.pipeline.retrieval_file import QueryKind
+from service.policies import QueryKind
 from training.data.rows import DataError
 from training.evaluate.retrieval.pairs import Integers, Pairs
 

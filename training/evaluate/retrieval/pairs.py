@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.pipeline.logits import Floats
-from service.pipeline.retrieval_file import QueryKind
+from service.policies import QueryKind
 from service.repository import Backbone, Zoo
 from training.data.rows import Row
 from training.evaluate.members import Member, Pictures

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.pipeline.retrieval_file import QueryKind, RetrievalAbout
+from service.pipeline.retrieval_file import RetrievalAbout
+from service.policies import QueryKind
 from training.data.rows import DataError
 from training.evaluate.statistics import Score
 

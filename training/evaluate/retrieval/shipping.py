@@ -15,11 +15,11 @@ from service.pipeline.retrieval_file import (
     FORM,
     QUERY_KINDS,
     JudgedController,
-    QueryKind,
     RetrievalAbout,
     RetrievalSource,
     write_retrieval,
 )
+from service.policies import QueryKind
 from service.repository import Zoo, load_zoo
 from training.data.rows import DataError, Row
 from training.data.sources import available_sources, read_rows

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.pipeline.logits import Floats, unit_rows
-from service.pipeline.retrieval_file import QueryKind
+from service.policies import QueryKind
 from training.evaluate.retrieval.search import Block
 from training.evaluate.statistics import generator
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from service.pipeline.retrieval_file import QUERY_KINDS, QueryKind, RetrievalFile
+from service.pipeline.retrieval_file import QUERY_KINDS, RetrievalFile
 from service.pipeline.shipped_retrieval import ShippedRetrieval, load_shipped_retrieval
+from service.policies import QueryKind
 from service.repository import Zoo, load_zoo
 from training.data.rows import DataError, Row
 from training.data.sources import DataDirs, available_sources, read_rows

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from service.pipeline.controller_examples import Examples
-from service.pipeline.retrieval_file import QUERY_KINDS, QueryKind
+from service.pipeline.retrieval_file import QUERY_KINDS
+from service.policies import QueryKind
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, pairs
 from training.data.rows import DataError
 from training.evaluate.retrieval.examples import retrieval_examples

@@ -8,7 +8,8 @@ import pytest
 from service.pipeline.controller import Controller, committee_logits
 from service.pipeline.logits import softmax
 from service.pipeline.query_vectors import CANDIDATES, confidence
-from service.pipeline.retrieval_file import QUERY_KINDS, QueryKind
+from service.pipeline.retrieval_file import QUERY_KINDS
+from service.policies import QueryKind
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, WIDTHS, pairs
 from training.evaluate.retrieval.pairs import NOBODYS, SearchTask
 from training.evaluate.retrieval.search import alike, folded, folding_error, opinions_of, search
