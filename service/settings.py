@@ -68,6 +68,7 @@ class Settings(BaseSettings):
 
     max_queries: PositiveInt = Field(64, description="Most queries in one search of a gallery.")
     max_top_k: PositiveInt = Field(1_000, description="Most hits of one query, and most items of a page of a gallery.")
+    max_hits: PositiveInt = Field(10_000, description="Most hits in one search, those of all its queries together.")
     max_items: PositiveInt = Field(
         1_000, description="Most items in one call that adds to a gallery; of them at most `max_images` images."
     )

@@ -52,7 +52,6 @@ async def add_items(name: Name, request: Request, services: ServicesDep, context
     backbones = members_served(spec, services.zoo)
     with context.timings.measure("read"):
         call = await read_items_call(request, spec, services.settings)
-    # Counted from here where the caller names none: a large body may take long to arrive.
     deadline = deadline_of(call.deadline_ms, services, context)
     added = await services.ingester.add(IngestQuery(spec, backbones, call.items, deadline), context.timings)
     _raise_if_alone(added.outcomes)

@@ -55,7 +55,14 @@ def _check_size(body: SearchRequest, services: Services) -> None:
     limit = services.settings.max_top_k
     if body.top_k > limit:
         raise InvalidRequestError(f"top_k is {body.top_k:,}, the limit is {limit:,}.", param="top_k")
-    if body.explain and body.top_k * len(body.queries) > MAX_EXPLAINED:
+    hits = body.top_k * len(body.queries)
+    if hits > services.settings.max_hits:
+        raise PayloadTooLargeError(
+            f"{len(body.queries)} queries of {body.top_k:,} hits are {hits:,} hits; {services.settings.max_hits:,} are the "
+            "limit. Send fewer queries or a smaller top_k.",
+            param="top_k",
+        )
+    if body.explain and hits > MAX_EXPLAINED:
         raise PayloadTooLargeError(
             f"explain is for at most {MAX_EXPLAINED:,} hits in one call. Send fewer queries or a smaller top_k.",
             param="explain",

@@ -38,6 +38,7 @@ LIMITS = (
     "max_text_characters",
     "max_queries",
     "max_top_k",
+    "max_hits",
     "max_items",
     "max_gallery_fields",
     "max_field_characters",

@@ -154,6 +154,16 @@ async def test_explaining_thousands_of_hits_is_refused(
         assert refusal(await client.post(SEARCH, json=body), 413)["param"] == "explain"
 
 
+async def test_all_hits_of_a_call_together_are_limited(
+    make_app: MakeApp, fake_engine: FakeEngine, serve: Serve
+) -> None:
+    async with serve(make_app(engine=fake_engine, max_hits=20)) as client:
+        await make(client)
+        body = {"queries": [{"text": "a"}] * 3, "top_k": 7}
+        assert refusal(await client.post(SEARCH, json=body), 413)["param"] == "top_k"
+        assert (await client.post(SEARCH, json=body | {"top_k": 6})).status_code == 200
+
+
 async def test_a_gallery_that_is_not_there(client: httpx2.AsyncClient) -> None:
     error = refusal(await client.post(f"{URL}/nobody/search", json={"queries": [{"text": "a"}]}), 404)
     assert "PUT /v1/galleries/nobody" in error["message"]
