@@ -58,8 +58,8 @@ def _check_size(body: SearchRequest, services: Services) -> None:
     hits = body.top_k * len(body.queries)
     if hits > services.settings.max_hits:
         raise PayloadTooLargeError(
-            f"{len(body.queries)} queries of {body.top_k:,} hits are {hits:,} hits; {services.settings.max_hits:,} are the "
-            "limit. Send fewer queries or a smaller top_k.",
+            f"{len(body.queries)} queries of {body.top_k:,} hits are {hits:,} hits, the limit is "
+            f"{services.settings.max_hits:,}. Send fewer queries or a smaller top_k.",
             param="top_k",
         )
     if body.explain and hits > MAX_EXPLAINED:
