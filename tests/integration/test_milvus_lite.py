@@ -246,6 +246,7 @@ async def test_an_index_that_was_half_built_is_completed_at_the_start(
 async def test_an_index_file_that_was_cut_off_is_built_again(
     folder: Path, opened: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING)
     store = await opened(index_from=100)
     spec = await store.create(gallery(), soon())
     await put(store, spec, 0, 120)
