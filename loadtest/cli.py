@@ -40,6 +40,9 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of the Poisson arrivals
 TowerOption = Annotated[
     Path | None, typer.Option("--tower", help=f"Model repository with a {MODEL} sized tower; exported if left out.")
 ]
+ItemsOption = Annotated[
+    int | None, typer.Option("--items", min=100, help="Of the gallery; 100,000 if left out, 5,000 with --quick.")
+]
 
 REPOSITORY = Path("model_repository")
 SAMPLES = Path("service/playground/samples")
@@ -131,9 +134,16 @@ def startup_command(context: typer.Context) -> None:
         suite.startup()
 
 
+@app.command("gallery")
+def gallery_command(context: typer.Context, items: ItemsOption = None) -> None:
+    """Searches, recall, memory and restart of a large gallery; pictures/s into one as a share of `session.run`."""
+    with _suite(context) as suite:
+        suite.gallery(items)
+
+
 @app.command("all")
 def all_command(context: typer.Context, tower: TowerOption = None, policy: PolicyOption = POLICIES) -> None:
-    """Every scenario on the bundled zoo and on a tower of ViT-B-32's size; about ten minutes, a few with --quick."""
+    """Every scenario but `gallery`, on the bundled zoo and on a tower of ViT-B-32's size; about ten minutes."""
     with _suite(context) as suite:
         suite.startup()
         suite.overhead()
@@ -170,4 +180,5 @@ def _reported(context: typer.Context) -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     finally:
-        render.write_page(context.obj.out)
+        if context.obj.out.is_dir():  # nothing was written where there is none
+            render.write_page(context.obj.out)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadtest.client import Timing
+from loadtest.scenarios.gallery import GalleryPlan
+from loadtest.scenarios.gallery_ingest import IngestPlan
+from loadtest.scenarios.gallery_search import SearchPlan
 from loadtest.scenarios.throughput import Pairing
 
 
@@ -19,6 +22,7 @@ class Plan:
     pairing: Pairing
     starts: int
     images: int
+    gallery: GalleryPlan
 
 
 FULL = Plan(
@@ -29,6 +33,16 @@ FULL = Plan(
     pairing=Pairing(concurrencies=(16, 32), pairs=4, probe_s=3.0, timing=Timing(warmup_s=2.0, duration_s=6.0)),
     starts=5,
     images=128,
+    gallery=GalleryPlan(
+        items=100_000,
+        queries=256,
+        batch=1_000,
+        in_flight=2,
+        settle_s=5.0,
+        restarts=3,
+        search=SearchPlan((1, 64), (1, 4), Timing(warmup_s=0.5, duration_s=3.0), plain_s=1.0),
+        ingest=IngestPlan(32, 2, pairs=4, probe_s=0.5, timing=Timing(warmup_s=1.0, duration_s=6.0)),
+    ),
 )
 QUICK = Plan(
     timing=Timing(warmup_s=0.5, duration_s=1.5),
@@ -38,4 +52,14 @@ QUICK = Plan(
     pairing=Pairing(concurrencies=(16,), pairs=2, probe_s=0.5, timing=Timing(warmup_s=0.5, duration_s=1.5)),
     starts=2,
     images=16,
+    gallery=GalleryPlan(
+        items=5_000,
+        queries=64,
+        batch=1_000,
+        in_flight=2,
+        settle_s=2.0,
+        restarts=1,
+        search=SearchPlan((1, 64), (1, 4), Timing(warmup_s=0.2, duration_s=0.5), plain_s=0.2),
+        ingest=IngestPlan(32, 2, pairs=2, probe_s=0.1, timing=Timing(warmup_s=0.5, duration_s=1.5)),
+    ),
 )

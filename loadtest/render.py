@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.results import Result, read_all
+from loadtest.scenarios import gallery_tables
 
 Row = list[str]
 Table = tuple[Row, Callable[[dict[str, Any]], Row]]
@@ -22,6 +23,7 @@ TITLES = {
     "throughput": "Throughput as a share of plain `session.run`",
     "closed": "Closed loop: N clients, each waiting for its answer",
     "open": "Open loop: Poisson or constant arrivals, latency from the scheduled arrival",
+    "gallery": "A large gallery: searches, recall, filling, memory, restart",
 }
 
 
@@ -48,9 +50,20 @@ def _section(name: str, result: Result) -> str:
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['os']}"
     what = f"Python {versions['python']}, ONNX Runtime {runtime}, numpy {versions['numpy']}"
     served = f"`{zoo['repository']}` ({zoo['precision']}: {', '.join(zoo['backbones'])})"
-    head, row = TABLES[result["scenario"]]
     about = f"[{name}]({name}), {result['date'][:10]}. {served}. {where}. {what}.\n\n`{result['command']}`\n"
-    return f"{about}\n{_table(head, (row(run) for run in result['runs']))}\n"
+    tables = "\n".join(_tables(result))
+    return f"{about}\n{tables}\n"
+
+
+def _tables(result: Result) -> list[str]:
+    """One table of all runs; of a gallery one for each part that was measured."""
+    runs = result["runs"]
+    if result["scenario"] in TABLES:
+        head, row = TABLES[result["scenario"]]
+        return [_table(head, map(row, runs))]
+    of_part = {part: [run for run in runs if run["part"] == part] for part in gallery_tables.PARTS}
+    tables = ((gallery_tables.PARTS[part], found) for part, found in of_part.items() if found)
+    return [gallery_tables.about(runs), *(_table(head, map(row, found)) for (head, row), found in tables)]
 
 
 def _table(head: Row, rows: Iterable[Row]) -> str:

@@ -11,7 +11,9 @@ from loadtest import raw, results
 from loadtest.client import Arrivals
 from loadtest.payload import LABELS, Question
 from loadtest.plan import Plan
+from loadtest.scenarios import gallery_tables
 from loadtest.scenarios.bench import Bench, Run, gateway_info
+from loadtest.scenarios.gallery import THREADS_SETTING, gallery
 from loadtest.scenarios.load import Case, closed, open_
 from loadtest.scenarios.overhead import overhead
 from loadtest.scenarios.startup import startup
@@ -56,6 +58,12 @@ class Suite:
     def startup(self) -> Path:
         return self._record("startup", startup(self.bench, self.plan.starts), {})
 
+    def gallery(self, items: int | None = None) -> Path:
+        """`items` in place of the plan's. The smallest backbone is the one that is asked alone."""
+        plan = replace(self.plan.gallery, items=items or self.plan.gallery.items)
+        runs = gallery(self.bench, plan, self._by_size()[0], self.threads, self.cores)
+        return self._record("gallery", runs, asdict(plan) | {"gateway_environment": {THREADS_SETTING: self.threads}})
+
     def _cases(self, policies: Sequence[str]) -> list[Case]:
         return [self._case(policy) for policy in policies]
 
@@ -94,6 +102,8 @@ class Suite:
 
 def headline(run: Run) -> str:
     """One line about one run, for whoever waits for it."""
+    if "part" in run:
+        return gallery_tables.headline(run)
     if "overhead_ms" in run:
         return f"{run['backbone']}: {run['overhead_ms']['median']:.2f} ms over session.run"
     if "share_of_raw" in run:

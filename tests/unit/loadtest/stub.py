@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 HOST = "127.0.0.1"
 ANSWER = {"results": [{}], "usage": {"images": 1, "backbone_calls": {"tiny": 1}, "gflops": 0.5}}
@@ -19,6 +20,7 @@ class Asked:
     target: str
     headers: dict[str, str]
     body: bytes
+    method: str = "GET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ async def stub_server(handler: Handler, port: int = 0) -> AsyncIterator[int]:
 async def _read(reader: asyncio.StreamReader) -> Asked:
     head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    return Asked(head[0].split()[1], headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+    method, target, _ = head[0].split()
+    return Asked(target, headers, await reader.readexactly(int(headers.get("content-length", "0"))), method)
 
 
 def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
@@ -74,12 +77,17 @@ def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
 
 async def _gateway() -> None:
     """Not listening for a moment, then ready, until SIGTERM."""
+    from tests.unit.loadtest.gallery_stub import Galleries  # which needs what is defined here
+
+    galleries = Galleries(Path(os.environ["QUORUM_GALLERIES_URL"]))
     await asyncio.sleep(0.1)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
 
     async def answer(asked: Asked) -> Reply:
         await asyncio.sleep(0.002)
+        if asked.target.startswith(("/v1/galleries/", "/v1/embeddings")):
+            return galleries.answer(asked)
         return Reply(body=b'{"zoo": "stub"}') if asked.target == "/info" else Reply()
 
     async with stub_server(answer, int(os.environ["QUORUM_PORT"])):

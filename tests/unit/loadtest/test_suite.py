@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from loadtest import render, results
 from loadtest.cli import app
-from loadtest.client import Timing
-from loadtest.images import make_jpegs, read_samples
-from loadtest.plan import QUICK
-from loadtest.scenarios.bench import Bench
-from loadtest.scenarios.throughput import Pairing
 from loadtest.suite import Suite
 
 PACKAGE = Path(render.__file__).parent
-STUB = (sys.executable, "-m", "tests.unit.loadtest.stub")
-SHORT = Timing(warmup_s=0.1, duration_s=0.2)
-PLAN = replace(
-    QUICK,
-    timing=SHORT,
-    concurrencies=(1, 2),
-    overhead_pairs=4,
-    pairing=Pairing(concurrencies=(2,), pairs=2, probe_s=0.05, timing=SHORT),
-    starts=2,
-)
-
-
-@pytest.fixture
-def suite(fake_repository: Path, tmp_path: Path) -> Suite:
-    jpegs = make_jpegs(read_samples(Path("service/playground/samples")), 9)
-    bench = Bench(fake_repository, jpegs, {"QUORUM_INTRA_OP_THREADS": "1"}, command=STUB)
-    return Suite(bench, PLAN, threads=1, cores=2, out=tmp_path, command="python -m loadtest all", report=print)
 
 
 def test_every_scenario_writes_one_described_file_and_the_page_shows_it(suite: Suite, tmp_path: Path) -> None:
     paths = [suite.startup(), suite.overhead(), suite.throughput(), suite.closed(["mean", "mean-cached", "single"])]
-    paths.append(suite.open_(["mean"], "constant", 0))
+    paths += [suite.open_(["mean"], "constant", 0), suite.gallery()]
     for path in paths:
         result = json.loads(path.read_text())
         assert result["runs"]
@@ -100,6 +75,14 @@ def test_a_folder_without_towers_is_refused_in_one_sentence(tmp_path: Path) -> N
     assert done.exit_code == 2
     # The message stands in a box, broken into lines wherever the length of the path wants it.
     assert "holds no image tower" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_gateway_that_does_not_start_is_reported_in_its_own_words(fake_repository: Path, tmp_path: Path) -> None:
+    options = ["--repository", str(fake_repository), "--out", str(tmp_path / "new"), "--quick"]
+    done = CliRunner().invoke(app, [*options, "--setting", "engine=none", "gallery", "--items", "100"])
+    assert done.exit_code == 1
+    assert "The gateway ended with code" in done.output
+    assert "QUORUM_ENGINE" in done.output
 
 
 def test_load_tests_import_nothing_of_the_service_or_of_training() -> None:
