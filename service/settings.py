@@ -66,11 +66,13 @@ class Settings(BaseSettings):
     max_texts: PositiveInt = Field(1_000, description="Most texts in one embeddings request.")
     max_text_characters: PositiveInt = Field(2_000, description="Longest text in an embeddings request.")
 
-    max_queries: PositiveInt = Field(64, description="Most queries in one search of a gallery.")
+    max_queries: PositiveInt = Field(64, le=1_000, description="Most queries in one search of a gallery.")
     max_top_k: PositiveInt = Field(1_000, description="Most hits of one query, and most items of a page of a gallery.")
     max_hits: PositiveInt = Field(10_000, description="Most hits in one search, those of all its queries together.")
     max_items: PositiveInt = Field(
-        1_000, description="Most items in one call that adds to a gallery; of them at most `max_images` images."
+        1_000,
+        le=10_000,
+        description="Most items in one call that adds to a gallery; of them at most `max_images` images.",
     )
     max_gallery_fields: PositiveInt = Field(32, description="Most fields of a gallery.")
     max_field_characters: PositiveInt = Field(1_000, le=16_000, description="Longest string in a field of an item.")

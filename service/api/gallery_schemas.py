@@ -5,19 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from service.api.schemas import ErrorBody, FailFast, ImageInput, Request, Strings
+from service.api.schemas import ErrorBody, FailFast, ImageInput, Request, Strings, at_most
 from service.policies import FieldType, GalleryState, ItemChange, Metric, Modality, SearchExit, SearchPolicy
+
+MAX_QUERIES = 1_000
+MAX_ITEMS = 10_000
+"""What the settings can at most be set to."""
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Value = StrictBool | StrictInt | StrictFloat | StrictStr | None
-Fields = dict[str, Value]
-Numbers = Annotated[list[FiniteFloat], FailFast]
+Fields = Annotated[dict[str, Value], at_most(1_000)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Numbers = Annotated[list[Number], FailFast]
 ItemId = Annotated[str, Field(min_length=1, max_length=512, description="At most 512 bytes of UTF-8.")]
 
 Filter = Annotated[
     dict[str, object],
+    at_most(1_000),
     Field(
         description="Conditions that must all hold, by field: a value, a list of which one must match, or an object of "
         "`gt`, `gte`, `lt`, `lte`, `not`, `in`. null matches items without a value.",
@@ -40,7 +46,7 @@ class GalleryIn(Request):
     metric: Metric = Field(
         "cosine", description="`cosine` makes ready embeddings unit-length, `ip` leaves their lengths alone."
     )
-    fields: dict[FieldName, FieldType] = Field(
+    fields: Annotated[dict[FieldName, FieldType], at_most(1_000)] = Field(
         default_factory=dict, description="Typed values that items may carry and filters may name."
     )
 
@@ -110,14 +116,16 @@ class ItemIn(Request):
 
 
 class ItemsRequest(Request):
-    items: Annotated[list[ItemIn], FailFast] = Field(min_length=1)
+    items: Annotated[list[ItemIn], FailFast, at_most(MAX_ITEMS)] = Field(min_length=1)
     deadline_ms: int | None = Field(None, ge=1)
 
 
 class ItemsFields(Request):
     """The JSON part of a multipart call, whose files are named `images[ID]`."""
 
-    fields: dict[str, Fields] = Field(default_factory=dict, description="By the item's id.")
+    fields: Annotated[dict[str, Fields], at_most(MAX_ITEMS)] = Field(
+        default_factory=dict, description="By the item's id."
+    )
     deadline_ms: int | None = Field(None, ge=1)
 
 
@@ -164,7 +172,7 @@ class ItemList(BaseModel):
 
 
 class IdsRequest(Request):
-    ids: Annotated[list[ItemId], FailFast] = Field(min_length=1)
+    ids: Annotated[list[ItemId], FailFast, at_most(MAX_ITEMS)] = Field(min_length=1)
 
 
 class ItemsFound(BaseModel):
@@ -175,7 +183,7 @@ class ItemsFound(BaseModel):
 class DeleteItemsRequest(Request):
     """Exactly one of the two."""
 
-    ids: Annotated[list[ItemId], FailFast] | None = Field(None, min_length=1)
+    ids: Annotated[list[ItemId], FailFast, at_most(MAX_ITEMS)] | None = Field(None, min_length=1)
     filter: Filter | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
@@ -207,7 +215,7 @@ class PartIn(Request):
 
 
 class MixPartIn(PartIn):
-    weight: FiniteFloat = Field(1.0, description="Negative: away from this.")
+    weight: float = Field(1.0, ge=-1000, le=1000, description="Negative: away from this.")
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -219,7 +227,7 @@ class MixPartIn(PartIn):
 
 
 class QueryIn(PartIn):
-    mix: Annotated[list[MixPartIn], FailFast] | None = Field(None, min_length=1, max_length=16)
+    mix: Annotated[list[MixPartIn], FailFast, at_most(16)] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -229,7 +237,7 @@ class QueryIn(PartIn):
 
 
 class SearchRequest(Request):
-    queries: Annotated[list[QueryIn], FailFast] = Field(min_length=1)
+    queries: Annotated[list[QueryIn], FailFast, at_most(MAX_QUERIES)] = Field(min_length=1)
     top_k: int = Field(10, ge=1)
     filter: Filter | None = None
     policy: SearchPolicy | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.policies import ArtefactKind, ExitReason, JobState, Policy
@@ -14,6 +14,20 @@ FailFast = Field(fail_fast=True)
 """pydantic collects every error before it raises. A body of 4 MB holds two million wrong items, whose errors take
 24 s and 2 GB; callers are told of the first one anyway."""
 UNKNOWN_FIELD: Final = "unknown_field"
+
+
+def at_most(count: int) -> BeforeValidator:
+    """Refuses a list or object of more entries before a single one is looked at: making models of a million of them
+    takes seconds. The limits that are settings lie below."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | dict) and len(value) > count:
+            raise PydanticCustomError("too_long", "has more than {count} entries", {"count": count})
+        return value
+
+    return BeforeValidator(check)
+
+
 Strings = Annotated[list[str], FailFast]
 
 

@@ -17,6 +17,8 @@ from service.pipeline.logits import Floats
 from service.policies import Modality
 from service.repository import Backbone, Zoo
 
+LARGEST: Final = 1e6
+"""Of a number in a ready embedding: inner products of such ones are far from where float32 ends."""
 LITTLE_ENDIAN: Final = np.dtype("<f4")
 
 
@@ -90,8 +92,8 @@ def read_embedding(given: Sequence[float] | str, spec: GallerySpec, param: str) 
             f"{', '.join(member.name for member in spec.members)} side by side.",
             param=param,
         )
-    if not np.isfinite(embedding).all():
-        raise InvalidItemError("The embedding has a number that is no finite float32.", param=param)
+    if not (np.abs(embedding) <= LARGEST).all():
+        raise InvalidItemError(f"The embedding has a number that is not within ±{LARGEST:.0e}.", param=param)
     return embedding
 
 

@@ -87,8 +87,9 @@ class Ingester:
                 work.outcomes[index] = "unchanged"
                 del fresh[index]
         await self._embed(fresh, query, work, timings)
-        with timings.measure("gallery"):
-            await self._store.upsert(query.spec, list(work.items.values()), query.deadline)
+        if work.items:  # else there is nothing to wait for behind other writers
+            with timings.measure("gallery"):
+                await self._store.upsert(query.spec, list(work.items.values()), query.deadline)
         for index, stored in work.items.items():
             work.outcomes[index] = "updated" if stored.about.id in known else "created"
         return Added(tuple(work.outcomes[i] for i in range(len(query.items))), dict(work.calls), work.gflops)

@@ -142,7 +142,7 @@ class _Search:
             try:
                 ready[index] = self._fold(self._queries[index], backbones)
             except QuorumError as error:
-                self._failed(index, error)
+                self._failed(index, error, backbones)
         await self._find(ready, backbones, stage)
 
     def _fold(self, parts: Sequence[Part], backbones: Sequence[Backbone]) -> _Folded:
@@ -184,16 +184,20 @@ class _Search:
                 )
         except (DeadlineExceededError, UnavailableError) as error:
             for index in ready:
-                self._failed(index, error)
+                self._failed(index, error, backbones)
             return
         for index, hits in zip(ready, found, strict=True):
             self._answers[index] = self._answer(index, ready[index], hits, backbones, stage)
 
-    def _failed(self, index: int, error: QuorumError) -> None:
-        """The first stage's answer is better than none, and says that it is not what was asked for."""
+    def _failed(self, index: int, error: QuorumError, backbones: Sequence[Backbone]) -> None:
+        """The first stage's answer is better than none, and says that it is not what was asked for. What was embedded
+        in vain is paid for."""
         before = self._answers.get(index)
         if isinstance(before, Answer):
-            self._answers[index] = replace(before, exit_reason="degraded")
+            calls, gflops = self._pay(self._queries[index], backbones)
+            self._answers[index] = replace(
+                before, exit_reason="degraded", calls=(*before.calls, *calls), gflops=before.gflops + gflops
+            )
         else:
             self._answers[index] = error
 

@@ -91,6 +91,8 @@ def _cascade(
     wish: SearchWish, spec: GallerySpec, members: tuple[Backbone, ...], controller: ShippedRetrieval | None
 ) -> SearchPlan:
     first = tuple(each for each in members if each.name in spec.prefix)
+    if first == members:  # nobody is left to escalate to
+        return SearchPlan("cascade", members, controller)
     calibrated = controller is not None and set(controller.file.prefix) == set(spec.prefix)
     if wish.min_confidence is None and not calibrated:
         raise ConflictError(

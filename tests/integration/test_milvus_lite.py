@@ -184,6 +184,27 @@ async def test_a_gallery_that_was_half_created_or_half_dropped_is_gone_and_can_b
     assert [path.name for path in collections.glob(f"{DROPPED}*")] == []
 
 
+async def test_a_drop_that_cannot_remove_the_files_is_a_drop(
+    folder: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pymilvus import AsyncMilvusClient, MilvusException
+
+    async def fail(*_: object, **__: object) -> None:
+        raise MilvusException(1, "the disk")
+
+    store = await opened()
+    spec = await store.create(gallery(), soon())
+    await put(store, spec, 0, 60)
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncMilvusClient, "drop_collection", fail)
+        assert await store.drop("pets", soon())
+    assert await store.get("pets", soon()) is None
+    again = await store.create(gallery(), soon())
+    assert await ids_of(store, again) == []
+    assert await ids_of(await opened(), again) == []
+    assert [path.name for path in (folder / "collections").glob(f"{DROPPED}*")] == []
+
+
 async def test_a_log_that_was_flushed_but_not_removed_brings_nothing_back(folder: Path, opened: Open) -> None:
     """Killed between the last two steps of a flush; and once more, an older log had survived the one before."""
     store = await opened(NEVER)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from service.errors import QuorumError
 from service.galleries.base import Floats, GallerySpec
 from service.galleries.filters import any_of, quoted
 from service.galleries.milvus.connection import BRIEFLY, Connection
@@ -14,6 +16,8 @@ from service.galleries.milvus.folder import DROPPED
 from service.galleries.milvus.indexes import IndexPlan
 from service.galleries.milvus.rows import ID, Row, schema_of
 
+log = logging.getLogger(__name__)
+
 STRONG: Final[dict[str, Any]] = {"consistency_level": "Strong", **BRIEFLY}
 """What was acknowledged before is found."""
 IN_ORDER: Final[dict[str, Any]] = {"iterator": "True", "reduce_stop_for_best": "True"}
@@ -21,8 +25,8 @@ IN_ORDER: Final[dict[str, Any]] = {"iterator": "True", "reduce_stop_for_best": "
 
 MESSAGE_BYTES: Final = 2 * 2**20
 """Of vectors that are stored or read in one call: they are packed in the event loop, at some 50 MB/s."""
-ANSWER_BYTES: Final = 16 * 2**20
-"""Of vectors in the answer to one search. They are unpacked as they are read; a search costs more than that."""
+ANSWER_BYTES: Final = 64 * 2**20
+"""In the answer to one search. They are unpacked as they are read; a search costs more than that."""
 MESSAGE_ROWS: Final = 1_000
 LISTED_IDS: Final = 10_000
 
@@ -61,7 +65,13 @@ class Calls:
             await self._connection.call(
                 "dropping a gallery", lambda client: client.rename_collection(collection, going, **BRIEFLY)
             )
-            collection = going
+            try:
+                await self._connection.call(
+                    "dropping a gallery", lambda client: client.drop_collection(going, **BRIEFLY)
+                )
+            except QuorumError:
+                log.warning("%s was dropped, and its files will be removed at the next start", collection)
+            return
         await self._connection.call("dropping a gallery", lambda client: client.drop_collection(collection, **BRIEFLY))
 
     async def indexed(self, collection: str) -> set[str]:

@@ -12,6 +12,7 @@ from service.errors import (
     GalleryLoadingError,
     InternalError,
     NotFoundError,
+    PayloadTooLargeError,
     QuorumError,
     UnavailableError,
 )
@@ -48,6 +49,8 @@ def _ours(error: Exception, doing: str) -> QuorumError:
     if code in (CONNECT_FAILED, "UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"):
         log.warning("the gallery store cannot be reached while %s: %r", doing, error)
         return UnavailableError("The gallery store cannot be reached now. Try again.", retry_after_s=RETRY_AFTER_S)
+    if code == "RESOURCE_EXHAUSTED":
+        return PayloadTooLargeError("What was asked for is too large for one answer. Ask for fewer items at a time.")
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         log.error("the gallery store does not accept QUORUM_GALLERIES_TOKEN: %r", error)
         return UnavailableError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class SharedLock:
@@ -42,7 +42,8 @@ class SharedLock:
             if turn.done() and not turn.cancelled():
                 self._leave(alone=alone)
             else:
-                self._queue.remove((alone, turn))
+                with suppress(ValueError):  # passed over by somebody who left in this very moment
+                    self._queue.remove((alone, turn))
                 self._admit()
             raise
 

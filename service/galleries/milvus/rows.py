@@ -23,6 +23,8 @@ ID_BYTES: Final = 512
 MODALITY_BYTES: Final = 16
 DIGEST_BYTES: Final = 128
 FLOAT_BYTES: Final = 4
+ABOUT_BYTES: Final = 1_024
+TEXT_BYTES: Final = 4_096
 
 COLUMN_TYPES: Final[Mapping[FieldType, str]] = {
     "string": "VARCHAR",
@@ -40,6 +42,16 @@ def widths_of(spec: GallerySpec) -> dict[str, int]:
 def row_bytes(spec: GallerySpec) -> int:
     """Of one item's vectors, which are nearly all of it."""
     return FLOAT_BYTES * sum(widths_of(spec).values())
+
+
+def text_bytes(item: Item) -> int:
+    """Of the texts in its fields, at most."""
+    return 4 * sum(len(value) for value in item.about.fields.values() if isinstance(value, str))
+
+
+def about_bytes(spec: GallerySpec) -> int:
+    """A large item without its vectors: most texts are much shorter."""
+    return ABOUT_BYTES + TEXT_BYTES * sum(kind == "string" for kind in spec.fields.values())
 
 
 def about_columns(spec: GallerySpec) -> list[str]:

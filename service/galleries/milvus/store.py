@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from service.deadline import Deadline
-from service.errors import GalleryDiffersError, GalleryFailedError, GalleryLoadingError, InternalError, QuorumError
+from service.errors import (
+    GalleryDiffersError,
+    GalleryFailedError,
+    GalleryLoadingError,
+    InternalError,
+    NotFoundError,
+    QuorumError,
+)
 from service.galleries.base import (
     Floats,
     Found,
@@ -104,7 +112,8 @@ class MilvusGalleries:
 
     async def upsert(self, spec: GallerySpec, items: Sequence[Item], deadline: Deadline) -> None:
         async def write(gallery: Gallery) -> None:
-            for piece in pieces(len(items), rows.row_bytes(spec)):
+            largest = rows.row_bytes(spec) + max(map(rows.text_bytes, items), default=0)
+            for piece in pieces(len(items), largest):
                 data = [rows.row_of(spec, item) for item in items[piece]]
                 async with gallery.lock.shared():
                     await self._calls.upsert(gallery.collection, data)
@@ -164,7 +173,7 @@ class MilvusGalleries:
         deadline: Deadline,
     ) -> Sequence[Sequence[Found]]:
         columns = [*rows.about_columns(spec), *([rows.COMMITTEE] if embeddings else [])]
-        bytes_each = limit * spec.width * rows.FLOAT_BYTES if embeddings else 1
+        bytes_each = limit * (rows.about_bytes(spec) + (spec.width * rows.FLOAT_BYTES if embeddings else 0))
         hits = await self._read(
             spec,
             deadline,
@@ -256,7 +265,8 @@ class MilvusGalleries:
             gallery = self._gallery(spec)
             await asyncio.wait({self._upkeep.opening(gallery)})
             async with gallery.writing, gallery.lock.alone():
-                await self._calls.drop(gallery.collection)
+                with suppress(NotFoundError):  # by another gateway meanwhile
+                    await self._calls.drop(gallery.collection)
                 gallery.dropped = True
             self._upkeep.forget(gallery)
             self._catalogue.dropped(name)

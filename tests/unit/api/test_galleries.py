@@ -94,6 +94,13 @@ async def test_a_definition_that_makes_no_sense_is_refused(
     assert (await client.get(URL)).json()["data"] == []
 
 
+async def test_a_definition_of_too_many_fields_is_refused_before_they_are_looked_at(
+    client: httpx2.AsyncClient,
+) -> None:
+    error = refusal(await client.put(f"{URL}/pictures", json={"fields": {f"A{n}": 1 for n in range(1_001)}}), 422)
+    assert "more than 1000 entries" in error["message"]
+
+
 async def test_the_shipped_prefix_is_the_default(
     repository_copy: Path, make_app: MakeApp, fake_engine: FakeEngine, serve: Serve
 ) -> None:

@@ -126,6 +126,7 @@ async def test_a_single_wrong_query_is_the_calls_error(client: httpx2.AsyncClien
         ({"queries": [{}]}, 422, None),
         ({"queries": [{"text": "a", "id": "b"}]}, 422, None),
         ({"queries": [{"mix": [{"text": "a", "weight": 0}]}]}, 422, None),
+        ({"queries": [{"mix": [{"text": "a", "weight": 1e9}]}]}, 422, None),
         ({"queries": [{"mix": []}]}, 422, None),
         ({"queries": [{"text": "a"}] * 5}, 413, "queries"),
         ({"queries": [{"mix": [{"image": "x"}] * 9}]}, 413, "queries"),
@@ -152,6 +153,32 @@ async def test_explaining_thousands_of_hits_is_refused(
         await make(client)
         body = {"queries": [{"text": "a"}] * 5, "top_k": 1000, "explain": True}
         assert refusal(await client.post(SEARCH, json=body), 413)["param"] == "explain"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"queries": [{"id": "1"}] * 1_001},
+        {"queries": [{"mix": [{"id": "1"}] * 17}]},
+        {"queries": [{"text": "a"}], "filter": {f"f{n}": n for n in range(1_001)}},
+        {"queries": [{"embedding": [True] * 20}]},
+    ],
+)
+async def test_a_body_of_too_many_parts_is_refused_before_they_are_looked_at(
+    client: httpx2.AsyncClient, body: dict[str, Any]
+) -> None:
+    error = refusal(await client.post(SEARCH, json=body), 422)
+    assert "entries" in error["message"] or "number" in error["message"]
+
+
+async def test_a_gallery_of_one_backbone_has_nobody_to_escalate_to(
+    make_app: MakeApp, fake_engine: FakeEngine, serve: Serve
+) -> None:
+    async with serve(make_app(engine=fake_engine)) as client:
+        await make(client, backbones=["small"])
+        await add(client, image_item("a", 1))
+        (result,) = await search(client, {"text": "a"}, policy="cascade", min_confidence=1)
+        assert (result["exit_reason"], result["stages"], result["policy"]) == ("full", 1, "cascade")
 
 
 async def test_all_hits_of_a_call_together_are_limited(

@@ -77,6 +77,23 @@ async def test_who_leaves_in_the_moment_of_being_let_in_is_out() -> None:
         pass
 
 
+async def test_who_gives_up_in_the_moment_of_a_release_was_simply_cancelled() -> None:
+    lock = SharedLock()
+
+    async def read() -> None:
+        async with lock.shared():
+            pass
+
+    async with lock.alone():
+        waiting = asyncio.ensure_future(read())
+        await asyncio.sleep(0)
+        waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(1.0), lock.alone():
+        pass
+
+
 async def test_an_error_inside_lets_the_next_one_in() -> None:
     lock = SharedLock()
     with pytest.raises(ValueError, match="inside"):

@@ -18,6 +18,7 @@ from service.errors import (
     InternalError,
     InvalidFilterError,
     NotFoundError,
+    PayloadTooLargeError,
     QuorumError,
     UnavailableError,
 )
@@ -86,6 +87,7 @@ def test_messages_hold_everything_once_and_are_small_enough(count: int, bytes_ea
         (SimpleNamespace(name="UNAVAILABLE"), UnavailableError, True),
         (lambda: SimpleNamespace(name="UNAVAILABLE"), UnavailableError, True),
         (SimpleNamespace(name="UNAUTHENTICATED"), UnavailableError, True),
+        (SimpleNamespace(name="RESOURCE_EXHAUSTED"), PayloadTooLargeError, False),
         (1, InternalError, False),
         (None, InternalError, False),
     ],

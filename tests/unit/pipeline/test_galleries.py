@@ -77,7 +77,9 @@ def test_cosine_galleries_keep_unit_parts_and_ip_galleries_keep_what_came(fake_z
         ([1.0, 2.0], "2 numbers, this gallery's have 20: those of small, large side by side"),
         ("no base64!", "neither a list of numbers nor base64"),
         (base64.b64encode(b"abc").decode(), "not of float32 numbers"),
-        ([1e39] * 20, "no finite float32"),
+        ([1e39] * 20, "not within"),
+        ([float("nan")] * 20, "not within"),
+        ([1.1e6] * 20, "not within"),
     ],
 )
 def test_an_embedding_that_cannot_be_one_is_refused_in_words(fake_zoo: Zoo, given: str, sentence: str) -> None:

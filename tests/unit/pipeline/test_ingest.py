@@ -85,6 +85,13 @@ async def test_a_broken_item_does_not_fail_its_neighbours(ingest: Ingest) -> Non
     assert ingest.kept == {"good", "words"}
 
 
+async def test_a_call_that_stores_nothing_waits_for_no_writer(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ingest.add(cat=picture(1))
+    monkeypatch.setattr(ingest.store, "upsert", None)
+    assert (await ingest.add(cat=picture(1))).outcomes == ("unchanged",)
+    assert isinstance((await ingest.add(broken=Image.of(b"no image"))).outcomes[0], InvalidImageError)
+
+
 async def test_half_a_committees_embedding_is_not_kept(ingest: Ingest, fake_engine: FakeEngine) -> None:
     fake_engine.faults.failing = {"large_image"}
     added = await ingest.add(cat=picture(1), words="a cat")

@@ -228,6 +228,9 @@ class TestCascade:
         answer = await search.one("a cat", plan=plan)
         assert (answer.exit_reason, answer.stages, list(answer.weights)) == ("degraded", 1, ["small"])
         assert len(fake_engine.calls) == 2
+        # What was embedded in vain has been worked for all the same.
+        assert answer.calls == ("small", "large")
+        assert answer.gflops == pytest.approx(answer.gflops_full)
 
     async def test_it_needs_thresholds_of_its_own_prefix(self, plain: Search, search: Search) -> None:
         with pytest.raises(ConflictError, match=r"No thresholds are shipped .* small"):
