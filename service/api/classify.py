@@ -49,7 +49,7 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
     query = ClassifyQuery(call.images, label_set, plan, deadline)
     results = await services.classifier.classify(query, context.timings)
     services.shadow.offer(query, results)
-    raise_if_alone(results)
+    raise_if_alone(results, "images")
     with context.timings.measure("shape"):
         answer = _answer(results, call.fields, services, context)
         return Response(answer.model_dump_json(), media_type="application/json")
@@ -76,12 +76,14 @@ def wish_of(fields: ClassifyFields) -> Wish:
     )
 
 
-def raise_if_alone(results: Sequence[Decision | QuorumError]) -> None:
-    """A single image's error is the call's. So is one that every image shares and that no image is to blame for."""
+def raise_if_alone(results: Sequence[object], place: str) -> None:
+    """The error of what was sent alone is the call's, blamed on `place`[0] unless it says better. So is an error that
+    all share and that none of them is to blame for."""
     errors = [result for result in results if isinstance(result, QuorumError)]
     alone = len(results) == 1
     if len(errors) == len(results) and (alone or all(error.status >= 500 for error in errors)):
-        raise errors[0].with_param("images[0]") if alone and errors[0].status < 500 else errors[0]
+        first = errors[0]
+        raise first.with_param(first.param or f"{place}[0]") if alone and first.status < 500 else first
 
 
 async def _stored(fields: ClassifyFields, services: Services, deadline: Deadline) -> StoredLabelSet | None:

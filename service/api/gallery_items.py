@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from service.api.bodies import parse_fields
-from service.api.classify import deadline_of
+from service.api.classify import deadline_of, raise_if_alone
 from service.api.context import RequestContext
 from service.api.errors import error_body
 from service.api.galleries import Name, find_gallery
@@ -54,7 +54,7 @@ async def add_items(name: Name, request: Request, services: ServicesDep, context
         call = await read_items_call(request, spec, services.settings)
     deadline = deadline_of(call.deadline_ms, services, context)
     added = await services.ingester.add(IngestQuery(spec, backbones, call.items, deadline), context.timings)
-    _raise_if_alone(added.outcomes)
+    raise_if_alone(added.outcomes, "items")
     changes = ["failed" if isinstance(each, QuorumError) else each for each in added.outcomes]
     services.metrics.items_added(changes, added.gflops)
     with context.timings.measure("shape"):
@@ -121,13 +121,6 @@ def _checked_ids(given: list[str], services: Services) -> list[str]:
             f"More than {services.settings.max_items:,} ids in one call, which is the limit.", param="ids"
         )
     return list(dict.fromkeys(checked_id(each) for each in given))
-
-
-def _raise_if_alone(outcomes: tuple[object, ...]) -> None:
-    """A single item's error is the call's. So is one that every item shares and that no item is to blame for."""
-    errors = [each for each in outcomes if isinstance(each, QuorumError)]
-    if len(errors) == len(outcomes) and (len(outcomes) == 1 or all(error.status >= 500 for error in errors)):
-        raise errors[0] if errors[0].status >= 500 else errors[0].with_param(errors[0].param or "items[0]")
 
 
 def _answer(spec: GallerySpec, call: ItemsCall, added: Added, context: RequestContext) -> ItemsResponse:

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from service.api.classify import deadline_of
+from service.api.classify import deadline_of, raise_if_alone
 from service.api.context import RequestContext
 from service.api.errors import error_body
 from service.api.galleries import Name, find_gallery
@@ -44,7 +44,7 @@ async def search(name: Name, body: SearchRequest, services: ServicesDep, context
         queries = await asyncio.to_thread(read_queries, body, spec, services.settings)
     call = SearchCall(spec, plan, queries, body.top_k, where, body.explain, deadline)
     answers = await services.searcher.search(call, context.timings)
-    _raise_if_alone(answers)
+    raise_if_alone(answers, "queries")
     _count(answers, services)
     with context.timings.measure("shape"):
         shaped = await asyncio.to_thread(_json, spec.name, answers, body, context)
@@ -67,13 +67,6 @@ def _check_size(body: SearchRequest, services: Services) -> None:
             f"explain is for at most {MAX_EXPLAINED:,} hits in one call. Send fewer queries or a smaller top_k.",
             param="explain",
         )
-
-
-def _raise_if_alone(answers: Sequence[Answer | QuorumError]) -> None:
-    """A single query's error is the call's. So is one that every query shares and that no query is to blame for."""
-    errors = [each for each in answers if isinstance(each, QuorumError)]
-    if len(errors) == len(answers) and (len(answers) == 1 or all(error.status >= 500 for error in errors)):
-        raise errors[0] if errors[0].status >= 500 else errors[0].with_param(errors[0].param or "queries[0]")
 
 
 def _count(answers: Sequence[Answer | QuorumError], services: Services) -> None:
