@@ -63,6 +63,20 @@ from service.stores.memory import MemoryEmbeddingCache
 from service.stores.sqlite import SqliteState
 
 DISTRIBUTION = "quorum-serve"
+ROUTED = (
+    classify,
+    embeddings,
+    huggingface,
+    label_sets,
+    fitting,
+    galleries,
+    gallery_items,
+    gallery_search,
+    jobs,
+    models,
+    health,
+    playground,
+)
 
 
 def create_app(settings: Settings | None = None, *, engine: Engine | None = None) -> FastAPI:
@@ -105,20 +119,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         responses={"4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     )
     app.state.services = services
-    for module in (
-        classify,
-        embeddings,
-        huggingface,
-        label_sets,
-        fitting,
-        galleries,
-        gallery_items,
-        gallery_search,
-        jobs,
-        models,
-        health,
-        playground,
-    ):
+    for module in ROUTED:
         app.include_router(module.router)
     app.mount("/playground", playground.PlaygroundFiles(directory=playground.FOLDER), name="playground")
     install_error_handlers(app)
