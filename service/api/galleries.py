@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from service.api.gallery_schemas import (
     GalleryDetails,
@@ -16,6 +16,7 @@ from service.api.gallery_schemas import (
     IndexOut,
 )
 from service.api.guard import GuardedRoute
+from service.api.label_sets import Name
 from service.api.services import ContextDep, Services, ServicesDep
 from service.deadline import Deadline
 from service.errors import GalleryDiffersError, InvalidRequestError, NotFoundError, UnknownBackboneError
@@ -24,14 +25,6 @@ from service.pipeline.galleries import default_prefix, member_of, stale_reason
 from service.repository import Backbone
 
 router = APIRouter(prefix="/v1/galleries", tags=["galleries"], route_class=GuardedRoute)
-
-Name = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="Letters, digits, dot, underscore and dash; at most 64 characters, the first a letter or digit.",
-    ),
-]
 
 
 async def find_gallery(name: str, store: GalleryStore, deadline: Deadline) -> GallerySpec:

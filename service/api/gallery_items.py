@@ -11,7 +11,7 @@ from service.api.bodies import parse_fields
 from service.api.classify import deadline_of, raise_if_alone
 from service.api.context import RequestContext
 from service.api.errors import error_body
-from service.api.galleries import Name, find_gallery
+from service.api.galleries import find_gallery
 from service.api.gallery_bodies import ItemsCall, checked_id, read_items_call
 from service.api.gallery_schemas import (
     DeleteItemsRequest,
@@ -29,6 +29,7 @@ from service.api.gallery_schemas import (
     ItemsUsage,
 )
 from service.api.guard import GuardedRoute
+from service.api.label_sets import Name
 from service.api.openapi import items_body
 from service.api.services import ContextDep, Services, ServicesDep
 from service.deadline import Deadline

@@ -13,10 +13,11 @@ from fastapi.responses import Response
 from service.api.classify import deadline_of, raise_if_alone
 from service.api.context import RequestContext
 from service.api.errors import error_body
-from service.api.galleries import Name, find_gallery
+from service.api.galleries import find_gallery
 from service.api.gallery_bodies import read_queries
 from service.api.gallery_schemas import HitOut, SearchFailure, SearchRequest, SearchResponse, SearchResult, SearchUsage
 from service.api.guard import GuardedRoute
+from service.api.label_sets import Name
 from service.api.services import ContextDep, Services, ServicesDep
 from service.errors import InvalidRequestError, PayloadTooLargeError, QuorumError
 from service.galleries.filters import compile_filter

@@ -13,7 +13,7 @@ from service.galleries.base import Found, GallerySpec, GalleryStore, Item, ItemA
 from service.pipeline.embed import Embedder
 from service.pipeline.galleries import Ready
 from service.pipeline.query_vectors import CANDIDATES, QueryVector, confidence, fold, packed, scores_by_backbone
-from service.pipeline.search_evidence import ById, Evidence, Part, cost_of, embedding_of
+from service.pipeline.search_evidence import ById, Part, SearchEvidence, cost_of, embedding_of
 from service.pipeline.search_plan import SearchPlan
 from service.policies import SearchExit, SearchPolicy
 from service.repository import Backbone
@@ -112,7 +112,7 @@ class _Search:
             return answer.status >= 500
         return answer.exit_reason != "confident"
 
-    async def _gather_items(self) -> Evidence:
+    async def _gather_items(self) -> SearchEvidence:
         call = self._call
         parts = [part for query in self._queries.values() for part in query]
         wanted = list(dict.fromkeys(part.thing.id for part in parts if isinstance(part.thing, ById)))
@@ -128,7 +128,7 @@ class _Search:
                     )
                     del self._queries[index]
                     break
-        return Evidence(self._embedder, call.spec, parts, items, call.plan.asked, call.deadline, self._timings)
+        return SearchEvidence(self._embedder, call.spec, parts, items, call.plan.asked, call.deadline, self._timings)
 
     async def _stage(self, indices: set[int], backbones: tuple[Backbone, ...], *, stage: int) -> None:
         """Embed what these backbones were not asked about, and answer; an answer of before stays if this one fails."""

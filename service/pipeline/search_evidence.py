@@ -42,7 +42,7 @@ def cost_of(thing: Thing, backbone: Backbone) -> float:
     return backbone.text.config.gflops if isinstance(thing, str) else 0.0
 
 
-class Evidence:
+class SearchEvidence:
     """The things of one call. Embedding a thing costs once; a query that comes later finds it cached."""
 
     def __init__(
