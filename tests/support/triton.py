@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -10,11 +11,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
+import onnx
 import psutil
 import pytest
+from onnx import numpy_helper
+
+from service.model_config import parse_config, render_config
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "docker/triton/serve.py"
@@ -68,6 +74,11 @@ class TritonServer:
             time.sleep(0.1)
         return False
 
+    def start_if_down(self) -> None:
+        """So that one test's trouble is not the next one's."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
     def send(self, sig: signal.Signals) -> None:
         """To the server itself, not to what supervises it."""
         self._server().send_signal(sig)
@@ -91,9 +102,19 @@ class TritonServer:
     def load(self, model: str) -> None:
         self._control(model, "load")
 
+    def instances(self, model: str = "") -> list[psutil.Process]:
+        """The processes that run a model, or any."""
+        stubs = self._server().children()
+        return [each for each in stubs if any(word.startswith(f"{model}_") for word in each.cmdline()) or not model]
+
+    def shared_memory(self) -> list[str]:
+        assert self._process is not None
+        return [each.name for each in Path("/dev/shm").glob(f"quorum_{self._process.pid}_*")]
+
     def _control(self, model: str, verb: str) -> None:
         url = f"http://127.0.0.1:{self.http}/v2/repository/models/{model}/{verb}"
-        assert httpx2.post(url, json={}, timeout=30.0).status_code == 200
+        response = httpx2.post(url, json={}, timeout=30.0)
+        assert response.status_code == 200, response.text
 
     def _server(self) -> psutil.Process:
         assert self._process is not None
@@ -120,3 +141,16 @@ def _free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def replace_weights(repository: Path, tower: str) -> None:
+    """Another model of the same form in `tower`'s place, with a configuration that says so."""
+    folder = repository / tower
+    model = onnx.load(folder / "1/model.onnx")
+    weight = next(each for each in model.graph.initializer if each.name == "weight")
+    weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight)[::-1], "weight"))
+    content = model.SerializeToString()
+    path = folder / "config.pbtxt"
+    config = parse_config(path.read_text(encoding="utf-8"), str(path))
+    (folder / "1/model.onnx").write_bytes(content)
+    path.write_text(render_config(replace(config, sha256=hashlib.sha256(content).hexdigest())), encoding="utf-8")
