@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+TRITON := var/triton
 TORCH_TESTS := tests/unit/training tests/parity
 
 .DEFAULT_GOAL := help
-.PHONY: help serve training test test-service lint types format settings openapi wheel clean
+.PHONY: help serve triton triton-server training test test-service test-triton lint types format settings openapi wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -30,6 +31,17 @@ $(VENV)/.installed-all: pyproject.toml | $(BIN)/python
 serve: $(VENV)/.installed-serve ## Serve the bundled zoo on http://localhost:8000
 	$(BIN)/quorum serve
 
+# The wheel is unpacked into a folder of its own: its Python packages are no business of ours.
+$(TRITON)/.installed: docker/triton/requirements.txt | $(BIN)/python
+	$(PIP) --no-deps --upgrade --target $(TRITON)/wheel --requirement docker/triton/requirements.txt
+	@touch $@
+
+triton: $(VENV)/.installed-serve $(TRITON)/.installed ## Serve the same on a Triton server beside it (Linux, x86-64)
+	QUORUM_ENGINE=triton QUORUM_TRITON_URLS=127.0.0.1:8001 $(BIN)/python docker/triton/serve.py \
+	  --repository "$${QUORUM_MODEL_REPOSITORY:-model_repository}" --http 8003 --log $(TRITON)/server.log -- $(BIN)/quorum serve
+
+triton-server: $(TRITON)/.installed ## Install that server alone, as tests need it
+
 training: $(VENV)/.installed-all ## Install what training and export need (torch, some 5 GB)
 
 test: $(VENV)/.installed-all ## Run every test (installs torch, some 5 GB)
@@ -37,6 +49,9 @@ test: $(VENV)/.installed-all ## Run every test (installs torch, some 5 GB)
 
 test-service: $(VENV)/.installed-service-tests ## Run the tests that need no torch
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(TORCH_TESTS))
+
+test-triton: $(VENV)/.installed-service-tests $(TRITON)/.installed ## Run the API's tests on a Triton server
+	$(BIN)/python -m pytest --engine triton tests/unit/api
 
 lint: $(VENV)/.installed-all ## Check style
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ from service.api.services import Services
 from service.blas import one_blas_thread
 from service.engines.base import Engine
 from service.engines.fake import FakeEngine
+from service.engines.triton import TritonEngine, TritonOptions
 from service.errors import ConfigurationError
 from service.galleries.base import GalleryStore
 from service.galleries.milvus import MilvusGalleries
@@ -202,6 +203,9 @@ def _job_limits(settings: Settings) -> JobLimits:
 def _engine(settings: Settings, zoo: Zoo, metrics: Metrics) -> Engine:
     if settings.engine == "fake":
         return FakeEngine(zoo)
+    if settings.engine == "triton":
+        options = TritonOptions(settings.triton_urls, settings.triton_start_wait_s, settings.triton_max_rows)
+        return TritonEngine(zoo, options, metrics)
     try:
         # Here, not above: the wheel comes with an extra, and a gateway on another engine needs none.
         from service.engines.onnx import OnnxEngine, OnnxOptions

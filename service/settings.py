@@ -44,7 +44,23 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 
-    engine: Literal["onnx", "fake"] = Field("onnx", description="What executes the towers; `fake` is for tests.")
+    engine: Literal["onnx", "triton", "fake"] = Field(
+        "onnx",
+        description="What executes the towers: ONNX Runtime in this process, or Triton servers on the same model "
+        "repository; `fake` is for tests.",
+    )
+    triton_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1:8001",),
+        description="gRPC addresses of Triton servers, HOST:PORT, comma-separated. A name with several addresses "
+        "stands for as many servers.",
+    )
+    triton_start_wait_s: PositiveFloat = Field(
+        10.0, description="How long a start waits for a Triton server before it goes on without one."
+    )
+    triton_max_rows: PositiveInt = Field(
+        512,
+        description="Most rows of one tower on their way to Triton; more wait here, where their deadlines are known.",
+    )
     execution_providers: Annotated[tuple[str, ...], NoDecode] = Field(
         ("CPUExecutionProvider",), description="ONNX Runtime's providers, comma-separated, in order of preference."
     )
@@ -128,7 +144,7 @@ class Settings(BaseSettings):
             name = f"QUORUM_{'_'.join(map(str, first['loc'][:1])).upper()}"
             raise ConfigurationError(f"{name}: {first['msg']} (it is set to {first['input']!r})") from error
 
-    @field_validator("api_keys", "execution_providers", mode="before")
+    @field_validator("api_keys", "execution_providers", "triton_urls", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -137,6 +153,15 @@ class Settings(BaseSettings):
         if not parts:  # a secret that was not mounted must not open the server in silence
             raise ValueError("it is set but names nothing; remove the variable or give it a value")
         return parts
+
+    @field_validator("triton_urls")
+    @classmethod
+    def _names_hosts_and_ports(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            host, _, port = url.rpartition(":")
+            if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ValueError(f'"{url}" is not HOST:PORT, such as 127.0.0.1:8001')
+        return urls
 
     @field_validator("max_deadline_ms")
     @classmethod

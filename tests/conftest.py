@@ -23,6 +23,7 @@ from service.engines.fake import FakeEngine
 from service.repository import Zoo, load_zoo
 from service.settings import Settings
 from tests.support.repository import write_repository
+from tests.support.triton import TritonServer, triton_server
 
 ROOT = Path(__file__).parents[1]
 START_LIMIT_S = 60.0
@@ -33,6 +34,20 @@ Serve = Callable[[FastAPI], AbstractAsyncContextManager[httpx2.AsyncClient]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="A skipped test fails the run (CI has everything).")
+    parser.addoption(
+        "--engine",
+        choices=("fake", "onnx", "triton"),
+        default="fake",
+        help="What applications run on where a test names nothing else; tests that steer the fake engine are left out.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--engine") == "fake":
+        return
+    steering = [item for item in items if "fake_engine" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=steering)
+    items[:] = [item for item in items if item not in steering]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -70,14 +85,22 @@ def fake_engine(fake_zoo: Zoo) -> FakeEngine:
     return FakeEngine(fake_zoo)
 
 
+@pytest.fixture(scope="session")
+def triton(fake_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A real Triton server on the tiny repository, for tests that leave it as it is."""
+    with triton_server(fake_repository, tmp_path_factory.mktemp("triton")) as server:
+        yield server
+
+
 @pytest.fixture
-def make_app(fake_repository: Path, tmp_path: Path) -> MakeApp:
+def make_app(request: pytest.FixtureRequest, fake_repository: Path, tmp_path: Path) -> MakeApp:
     """`make_app(engine=..., max_labels=3, ...)`: an application on the tiny repository, keywords are settings.
 
-    `engine` is an engine or, as in the settings, the name of one.
+    `engine` is an engine or, as in the settings, the name of one; `triton` is a real server.
     """
+    default: str = request.config.getoption("--engine")
 
-    def make(*, engine: Engine | str = "fake", **overrides: Any) -> FastAPI:
+    def make(*, engine: Engine | str = default, **overrides: Any) -> FastAPI:
         settings = {
             "model_repository": fake_repository,
             "state_path": tmp_path / "state.sqlite3",
@@ -85,6 +108,8 @@ def make_app(fake_repository: Path, tmp_path: Path) -> MakeApp:
             "engine": engine if isinstance(engine, str) else "fake",
             **overrides,
         }
+        if engine == "triton" and "triton_urls" not in overrides:
+            settings["triton_urls"] = (request.getfixturevalue("triton").address,)
         return create_app(Settings.model_validate(settings), engine=None if isinstance(engine, str) else engine)
 
     return make
@@ -107,9 +132,12 @@ def serve() -> Serve:
 
 
 @pytest.fixture
-async def client(make_app: MakeApp, fake_engine: FakeEngine) -> AsyncIterator[httpx2.AsyncClient]:
-    """The whole API on the fake engine (`fake_engine` is the one that it uses)."""
-    async with served(make_app(engine=fake_engine)) as client:
+async def client(request: pytest.FixtureRequest, make_app: MakeApp) -> AsyncIterator[httpx2.AsyncClient]:
+    """The whole API on the fake engine (`fake_engine` is the one that it uses), or on what `--engine` names."""
+    chosen = request.config.getoption("--engine")
+    async with served(
+        make_app(engine=request.getfixturevalue("fake_engine") if chosen == "fake" else chosen)
+    ) as client:
         yield client
 
 

@@ -25,8 +25,11 @@ def serve(
         typer.Option(help="Folder of the towers to serve.", metavar="FOLDER", show_default="model_repository"),
     ] = None,
     engine: Annotated[
-        Literal["onnx", "fake"] | None,
-        typer.Option(help="What executes the towers; `fake` answers at random, for tests.", show_default="onnx"),
+        Literal["onnx", "triton", "fake"] | None,
+        typer.Option(
+            help="What executes the towers: this process, Triton (QUORUM_TRITON_URLS), or, at random, `fake`.",
+            show_default="onnx",
+        ),
     ] = None,
     state_path: Annotated[
         Path | None,

@@ -16,6 +16,7 @@ CONCRETE = (
     "service.engines.onnx",
     "service.engines.fake",
     "service.engines.workers",
+    "service.engines.triton",
     "service.stores.sqlite",
     "service.stores.memory",
     "service.galleries.milvus",

@@ -12,24 +12,29 @@ from service.deadline import Deadline
 from service.engines.base import Engine, Row
 from service.engines.fake import FakeEngine
 from service.engines.onnx import OnnxEngine, OnnxOptions
+from service.engines.triton import TritonEngine, TritonOptions
+from service.errors import DeadlineExceededError
 from service.repository import Zoo
 from tests.support.pipeline import Observations
 
 TOWERS = [("small_image", 8), ("small_text", 8), ("large_image", 12), ("large_text", 12)]
 
 
-def build(kind: str, zoo: Zoo) -> Engine:
-    if kind == "fake":
-        return FakeEngine(zoo)
-    return OnnxEngine(zoo, OnnxOptions(("CPUExecutionProvider",), intra_op_threads=1, max_batch=8), Observations())
-
-
-@pytest.fixture(params=["fake", "onnx"])
+@pytest.fixture(params=["fake", "onnx", "triton"])
 async def engine(request: pytest.FixtureRequest, fake_zoo: Zoo) -> AsyncIterator[Engine]:
-    engine = build(request.param, fake_zoo)
+    engine = build(request, fake_zoo)
     await engine.start()
     yield engine
     await engine.close()
+
+
+def build(request: pytest.FixtureRequest, zoo: Zoo) -> Engine:
+    if request.param == "fake":
+        return FakeEngine(zoo)
+    if request.param == "onnx":
+        return OnnxEngine(zoo, OnnxOptions(("CPUExecutionProvider",), intra_op_threads=1, max_batch=8), Observations())
+    urls = (request.getfixturevalue("triton").address,)
+    return TritonEngine(zoo, TritonOptions(urls, start_wait_s=30, max_rows=16), Observations())
 
 
 def rows_for(tower: str, count: int) -> list[Row]:
@@ -71,3 +76,19 @@ async def test_no_rows_are_no_work(engine: Engine) -> None:
 
 async def test_a_started_engine_is_healthy(engine: Engine) -> None:
     assert engine.problems() == []
+
+
+async def test_a_caller_who_leaves_leaves_the_engine_usable(engine: Engine) -> None:
+    calls = [asyncio.create_task(engine.embed("large_image", rows_for("large_image", 64), Deadline.after(5)))] * 4
+    await asyncio.sleep(0.01)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    (outcome,) = await engine.embed("large_image", rows_for("large_image", 1), Deadline.after(5))
+    assert isinstance(outcome, np.ndarray)
+
+
+async def test_after_the_deadline_every_row_says_so(engine: Engine) -> None:
+    outcomes = await engine.embed("small_image", rows_for("small_image", 3), Deadline.after(-1))
+    assert len(outcomes) == 3
+    assert all(isinstance(outcome, np.ndarray | DeadlineExceededError) for outcome in outcomes)

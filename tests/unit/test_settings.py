@@ -42,6 +42,7 @@ def test_every_limit_is_positive_and_every_time_finite_by_default() -> None:
         ("QUORUM_MODEL_REPOSITORY", "/models", "model_repository", Path("/models")),
         ("QUORUM_CACHE_MAX_BYTES", "0", "cache_max_bytes", 0),
         ("QUORUM_EXECUTION_PROVIDERS", "A, B,", "execution_providers", ("A", "B")),
+        ("QUORUM_TRITON_URLS", "triton:8001, [::1]:9001", "triton_urls", ("triton:8001", "[::1]:9001")),
         ("quorum_log_level", "debug", "log_level", "debug"),
     ],
 )
@@ -74,6 +75,10 @@ def test_keys_are_split_at_commas_and_never_shown(monkeypatch: pytest.MonkeyPatc
         ("QUORUM_CACHE_MAX_BYTES", "-1"),
         ("QUORUM_CACHE_TTL_S", ""),
         ("QUORUM_MAX_DEADLINE_MS", "9999"),
+        ("QUORUM_TRITON_URLS", "triton"),
+        ("QUORUM_TRITON_URLS", "http://triton:8001"),
+        ("QUORUM_TRITON_URLS", ":8001"),
+        ("QUORUM_TRITON_URLS", "triton:0"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:

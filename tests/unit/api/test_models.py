@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx2
+import pytest
 
 from service.repository import Zoo
 from service.settings import Settings
@@ -39,9 +40,11 @@ async def test_an_unknown_model_is_a_404_that_names_the_known_ones(client: httpx
     assert error["param"] == "model_id"
 
 
-async def test_info_tells_versions_limits_and_policies(client: httpx2.AsyncClient, fake_zoo: Zoo) -> None:
+async def test_info_tells_versions_limits_and_policies(
+    client: httpx2.AsyncClient, fake_zoo: Zoo, pytestconfig: pytest.Config
+) -> None:
     info = (await client.get("/info")).json()
-    assert (info["name"], info["engine"], info["problems"]) == ("quorum", "fake", [])
+    assert (info["name"], info["engine"], info["problems"]) == ("quorum", pytestconfig.getoption("--engine"), [])
     assert info["zoo_digest"] == fake_zoo.digest
     assert set(info["backbones"]) == {"small", "large"}
     assert {"quorum", "python", "onnxruntime", "numpy", "pillow"} <= info["versions"].keys()
