@@ -113,9 +113,19 @@ def render_config(config: ImageTowerConfig | TextTowerConfig) -> str:
     if config.dynamic_batching:
         model.dynamic_batching.max_queue_delay_microseconds = 0
         model.dynamic_batching.SetInParent()
+    _add_warmup(model)
     for key, value in parameters.items():
         model.parameters[PREFIX + key].string_value = value
     return str(text_format.MessageToString(model))
+
+
+def _add_warmup(model: pb.ModelConfig) -> None:
+    """One row of zeros at the start: what is made with the first batch is made before callers come."""
+    sample = model.model_warmup.add(name="first", batch_size=1)
+    for tensor in model.input:
+        zeros = sample.inputs[tensor.name]
+        zeros.data_type, zeros.zero_data = tensor.data_type, True
+        zeros.dims.extend(tensor.dims)
 
 
 def parse_config(text: str, path: str) -> ImageTowerConfig | TextTowerConfig:

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from training.evaluate.suites import SuiteName, SuiteOptions, run_suite
 from training.export.precision import Precision
+from training.export.target import Target
 
 # Commands import what they need when they run: torch and OpenCLIP take seconds that `--help` should not.
 
@@ -141,20 +143,38 @@ def export(
         bool, typer.Option("--random-weights", help="The real architectures with random weights (tests, benchmarks).")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of random weights.", min=0)] = 0,
+    target: Annotated[
+        Target,
+        typer.Option(
+            help="triton: for every engine. triton-tensorrt: ONNX Runtime hands graphs to TensorRT, in float16, and "
+            "keeps the engines. tensorrt-plan: engines built here by trtexec. Neither was run on a GPU by this project."
+        ),
+    ] = Target.TRITON,
+    trtexec: Annotated[str, typer.Option(help="TensorRT's own tool, for tensorrt-plan.")] = "trtexec",
 ) -> None:
     """Export backbones into a model repository, parity with torch checked.
 
     A recipe names a whole zoo: `training/zoos/*.toml`. The weights of an OpenCLIP model, as
     ViT-B-32-quickgelu:openai, come from the local cache or the network. A run that is still going on is exported from
-    its latest checkpoint. With --data temperatures are fitted on the labelled rows of the `fit` split.
+    its latest checkpoint. With --data temperatures are fitted on the labelled rows of the `fit` split. For a GPU's
+    --target WHAT may also be one model repository that is there already.
     """
-    with one_sentence():
-        from training.export.recipe import members_of
-        from training.export.zoo import export_zoo
+    with one_sentence(), TemporaryDirectory() as scratch:
+        from training.export.tensorrt import convert, is_repository
 
-        members = [member for target in what for member in members_of(target, precision)]
-        for lines in export_zoo(members, out, data_dir=data or None, random_seed=seed if random_weights else None):
-            typer.echo(lines)
+        source = Path(what[0]) if len(what) == 1 and is_repository(Path(what[0])) else None
+        if source is None or target is Target.TRITON:
+            from training.export.recipe import members_of
+            from training.export.zoo import export_zoo
+
+            members = [member for name in what for member in members_of(name, precision)]
+            source = out if target is Target.TRITON else Path(scratch)
+            seeded = seed if random_weights else None
+            for lines in export_zoo(members, source, data_dir=data or None, random_seed=seeded):
+                typer.echo(lines)
+        if target is not Target.TRITON:
+            for line in convert(source, out, target, trtexec):
+                typer.echo(line)
 
 
 @app.command()
