@@ -141,9 +141,16 @@ def gallery_command(context: typer.Context, items: ItemsOption = None) -> None:
         suite.gallery(items)
 
 
+@app.command("cluster")
+def cluster_command(context: typer.Context) -> None:
+    """Triton against the embedded engine, the embedding cache in Redis, two gateways behind a proxy against one."""
+    with _suite(context) as suite:
+        suite.cluster()
+
+
 @app.command("all")
 def all_command(context: typer.Context, tower: TowerOption = None, policy: PolicyOption = POLICIES) -> None:
-    """Every scenario but `gallery`, on the bundled zoo and on a tower of ViT-B-32's size; about ten minutes."""
+    """Every scenario but `gallery` and `cluster`, bundled zoo and a tower of ViT-B-32's size; ten minutes."""
     with _suite(context) as suite:
         suite.startup()
         suite.overhead()

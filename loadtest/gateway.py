@@ -39,18 +39,20 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A ready gateway. `ready_s` runs from the start of the process to the first 200 of `/readyz`."""
+    """A ready gateway. `ready_s` runs from the start of the process to the first 200 of `/readyz`; `others` are further
+    processes that its figures count, such as a proxy before it."""
 
     pid: int
     port: int
     ready_s: float
+    others: tuple[int, ...] = ()
 
     @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
 
     def usage(self) -> Usage:
-        return process_usage(self.pid)
+        return process_usage(self.pid, *self.others)
 
 
 @contextmanager
@@ -62,7 +64,7 @@ def running_gateway(
     Raises `GatewayError` when it does not become ready. It is stopped on the way out, whatever happened.
     """
     with tempfile.TemporaryDirectory(prefix="quorum-load-") as folder:
-        port = _free_port()
+        port = free_port()
         environment = _environment(repository, port, Path(folder)) | dict(settings)
         log_path = Path(folder) / "gateway.log"
         with log_path.open("wb") as log:
@@ -72,13 +74,13 @@ def running_gateway(
             _wait_until_ready(process, port, started_s, log_path)
             yield Gateway(process.pid, port, time.perf_counter() - started_s)
         finally:
-            _stop(process)
+            stop_process(process)
 
 
-def process_usage(pid: int) -> Usage:
-    """Sums over the process and its descendants, from Linux's /proc. Peak memory is VmHWM, the kernel's own record."""
+def process_usage(*pids: int) -> Usage:
+    """Sums over processes and their descendants, from Linux's /proc. Peak memory is VmHWM, the kernel's own record."""
     resident_kib = peak_kib = ticks = 0
-    for member in _family(pid):
+    for member in (member for pid in pids for member in _family(pid)):
         try:
             status = Path(f"/proc/{member}/status").read_text(encoding="ascii", errors="replace")
             stat = Path(f"/proc/{member}/stat").read_text(encoding="ascii", errors="replace")
@@ -98,7 +100,7 @@ def _environment(repository: Path, port: int, folder: Path) -> dict[str, str]:
         "QUORUM_MODEL_REPOSITORY": str(repository.resolve()),
         "QUORUM_HOST": HOST,
         "QUORUM_PORT": str(port),
-        "QUORUM_STATE_PATH": str(folder / "state.sqlite3"),
+        "QUORUM_STATE_URL": str(folder / "state.sqlite3"),
         "QUORUM_GALLERIES_URL": str(folder / "galleries.db"),
     }
 
@@ -123,7 +125,8 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """By SIGTERM, and by SIGKILL when that takes too long."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -133,7 +136,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

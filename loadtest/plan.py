@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadtest.client import Timing
+from loadtest.scenarios.cluster import ClusterPlan
 from loadtest.scenarios.gallery import GalleryPlan
 from loadtest.scenarios.gallery_ingest import IngestPlan
 from loadtest.scenarios.gallery_search import SearchPlan
@@ -23,6 +24,7 @@ class Plan:
     starts: int
     images: int
     gallery: GalleryPlan
+    cluster: ClusterPlan
 
 
 FULL = Plan(
@@ -43,6 +45,7 @@ FULL = Plan(
         search=SearchPlan((1, 64), (1, 4), Timing(warmup_s=0.5, duration_s=3.0), plain_s=1.0),
         ingest=IngestPlan(32, 2, pairs=4, probe_s=0.5, timing=Timing(warmup_s=1.0, duration_s=6.0)),
     ),
+    cluster=ClusterPlan(rounds=200, concurrencies=(1, 4, 16, 64), timing=Timing(warmup_s=2.0, duration_s=6.0)),
 )
 QUICK = Plan(
     timing=Timing(warmup_s=0.5, duration_s=1.5),
@@ -62,4 +65,5 @@ QUICK = Plan(
         search=SearchPlan((1, 64), (1, 4), Timing(warmup_s=0.2, duration_s=0.5), plain_s=0.2),
         ingest=IngestPlan(32, 2, pairs=2, probe_s=0.1, timing=Timing(warmup_s=0.5, duration_s=1.5)),
     ),
+    cluster=ClusterPlan(rounds=20, concurrencies=(1, 16), timing=Timing(warmup_s=0.5, duration_s=1.5)),
 )

@@ -58,6 +58,11 @@ class RawTower:
         return np.asarray(embeddings)
 
 
+def by_size(repository: Path) -> list[str]:
+    """Backbones by the size of their image towers' files, smallest first."""
+    return sorted(backbones(repository), key=lambda name: model_path(repository, name).stat().st_size)
+
+
 def model_path(repository: Path, backbone: str) -> Path:
     return repository / f"{backbone}{IMAGE_SUFFIX}" / "1" / "model.onnx"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.results import Result, read_all
-from loadtest.scenarios import gallery_tables
+from loadtest.scenarios import cluster_tables, gallery_tables
 
 Row = list[str]
 Table = tuple[Row, Callable[[dict[str, Any]], Row]]
@@ -23,6 +23,7 @@ TITLES = {
     "throughput": "Throughput as a share of plain `session.run`",
     "closed": "Closed loop: N clients, each waiting for its answer",
     "open": "Open loop: Poisson or constant arrivals, latency from the scheduled arrival",
+    "cluster": "Several processes: Triton, Redis, two gateways",
     "gallery": "A large gallery: searches, recall, filling, memory, restart",
 }
 
@@ -56,13 +57,14 @@ def _section(name: str, result: Result) -> str:
 
 
 def _tables(result: Result) -> list[str]:
-    """One table of all runs; of a gallery one for each part that was measured."""
+    """One table of all runs; where parts were measured, one for each of them."""
     runs = result["runs"]
     if result["scenario"] in TABLES:
         head, row = TABLES[result["scenario"]]
         return [_table(head, map(row, runs))]
-    of_part = {part: [run for run in runs if run["part"] == part] for part in gallery_tables.PARTS}
-    tables = ((gallery_tables.PARTS[part], found) for part, found in of_part.items() if found)
+    parts = PARTS[result["scenario"]]
+    of_part = {part: [run for run in runs if run["part"] == part] for part in parts}
+    tables = ((parts[part], found) for part, found in of_part.items() if found)
     return [gallery_tables.about(runs), *(_table(head, map(row, found)) for (head, row), found in tables)]
 
 
@@ -131,6 +133,7 @@ def _startup(run: dict[str, Any]) -> Row:
 PERCENTILES = ["p50", "p95", "p99", "429", "errors"]
 CORES = ["gateway cores", "generator cores"]
 OVERHEAD_PARTS = ["POST p50", "`session.run` p50", "`GET /healthz` p50", "plain decode and resize p50"]
+PARTS = {"cluster": cluster_tables.PARTS, "gallery": gallery_tables.PARTS}
 TABLES: dict[str, Table] = {
     "closed": (
         ["case", "concurrency", "images/s", *PERCENTILES, "GFLOPs/image", "calls/image", *CORES, "peak memory"],

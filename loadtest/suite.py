@@ -11,8 +11,9 @@ from loadtest import raw, results
 from loadtest.client import Arrivals
 from loadtest.payload import LABELS, Question
 from loadtest.plan import Plan
-from loadtest.scenarios import gallery_tables
+from loadtest.scenarios import cluster_tables, gallery_tables
 from loadtest.scenarios.bench import Bench, Run, gateway_info
+from loadtest.scenarios.cluster import cluster
 from loadtest.scenarios.gallery import THREADS_SETTING, gallery
 from loadtest.scenarios.load import Case, closed, open_
 from loadtest.scenarios.overhead import overhead
@@ -51,7 +52,7 @@ class Suite:
 
     def throughput(self) -> Path:
         """Of the largest backbone: the smaller the tower, the less its figure says about anything but HTTP."""
-        largest = self._by_size()[-1]
+        largest = raw.by_size(self.bench.repository)[-1]
         runs = throughput(self.bench, largest, self.plan.pairing, self.cores)
         return self._record("throughput", runs, asdict(self.plan.pairing))
 
@@ -61,8 +62,11 @@ class Suite:
     def gallery(self, items: int | None = None) -> Path:
         """`items` in place of the plan's. The smallest backbone is the one that is asked alone."""
         plan = replace(self.plan.gallery, items=items or self.plan.gallery.items)
-        runs = gallery(self.bench, plan, self._by_size()[0], self.threads, self.cores)
+        runs = gallery(self.bench, plan, raw.by_size(self.bench.repository)[0], self.threads, self.cores)
         return self._record("gallery", runs, asdict(plan) | {"gateway_environment": {THREADS_SETTING: self.threads}})
+
+    def cluster(self) -> Path:
+        return self._record("cluster", cluster(self.bench, self.plan.cluster), asdict(self.plan.cluster))
 
     def _cases(self, policies: Sequence[str]) -> list[Case]:
         return [self._case(policy) for policy in policies]
@@ -72,15 +76,10 @@ class Suite:
         policy = name.removesuffix("-cached")
         question = Question(policy=policy)
         if policy == "single":
-            question = replace(question, backbones=(self._by_size()[0],))
+            question = replace(question, backbones=(raw.by_size(self.bench.repository)[0],))
         elif policy == "cascade":
             question = replace(question, min_confidence=MIN_CONFIDENCE)
         return Case(f"{name} {' '.join(question.backbones)}".strip(), question, repeat=name != policy)
-
-    def _by_size(self) -> list[str]:
-        """Backbones by the size of their image towers' files, smallest first."""
-        repository = self.bench.repository
-        return sorted(raw.backbones(repository), key=lambda name: raw.model_path(repository, name).stat().st_size)
 
     def _record(self, scenario: str, runs: Iterable[Run], settings: dict[str, Any]) -> Path:
         sizes = [len(jpeg) for jpeg in self.bench.jpegs]
@@ -102,6 +101,8 @@ class Suite:
 
 def headline(run: Run) -> str:
     """One line about one run, for whoever waits for it."""
+    if run.get("part") in cluster_tables.PARTS:
+        return cluster_tables.headline(run)
     if "part" in run:
         return gallery_tables.headline(run)
     if "overhead_ms" in run:

@@ -64,7 +64,7 @@ async def _measure(
         for number in range(-WARMUP_PAIRS, pairs):
             image = images[number % len(images)][None]
             first_s = _timed_run(tower, image) if number % 2 else 0.0
-            answer, post_s = await _timed_post(pool, requests.parts(number + WARMUP_PAIRS + 1))
+            answer, post_s = await timed_post(pool, requests.parts(number + WARMUP_PAIRS + 1))
             run_s = first_s or _timed_run(tower, image)
             if number >= 0:
                 posts_s[number], runs_s[number] = post_s, run_s
@@ -81,7 +81,8 @@ def _timed_run(tower: raw.RawTower, image: raw.Pixels) -> float:
     return time.perf_counter() - started_s
 
 
-async def _timed_post(pool: Pool, parts: Sequence[bytes]) -> tuple[Response, float]:
+async def timed_post(pool: Pool, parts: Sequence[bytes]) -> tuple[Response, float]:
+    """The answer and the seconds to it. Raises `GatewayError` when it is not a 200."""
     started_s = time.perf_counter()
     answer = await pool.request(parts, ANSWER_WITHIN_S)
     elapsed_s = time.perf_counter() - started_s

@@ -29,8 +29,8 @@ def test_every_scenario_writes_one_described_file_and_the_page_shows_it(suite: S
     page = render.render(results.read_all(tmp_path))
     for path in paths:
         assert f"[{path.name}]({path.name})" in page
-    for title in render.TITLES.values():
-        assert f"## {title}" in page
+    for scenario, title in render.TITLES.items():
+        assert (f"## {title}" in page) == (scenario != "cluster")  # which has a test file of its own
     assert render.write_page(tmp_path).read_text() == page
 
 
