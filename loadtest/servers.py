@@ -19,28 +19,21 @@ from loadtest.gateway import HOST, GatewayError, free_port, stop_process
 TRITON = Path("docker/triton/serve.py")
 START_WITHIN_S = 20.0
 SAMPLE = re.compile(r'^(\w+)\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
-NGINX = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  client_max_body_size 64m;
-  client_body_buffer_size 256k;
-  upstream gateways {{ {servers} keepalive 128; }}
-  server {{
-    listen {host}:{port};
-    location / {{ proxy_pass http://gateways; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-  }}
-}}
+PROXY = """
+global
+  maxconn 4096
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 120s
+  timeout server 120s
+frontend api
+  bind {host}:{port}
+  default_backend gateways
+backend gateways
+  balance leastconn
 """
+"""As `docker/haproxy` has it, without health checks and logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +75,14 @@ def running_redis() -> Iterator[str]:
 
 @contextmanager
 def running_proxy(ports: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """nginx in front of gateways on `ports`, in turn. Gives its process and its port."""
-    program = _program("nginx", "Debian's package nginx-light")
+    """HAProxy in front of gateways on `ports`, the least busy first. Gives its process and its port."""
+    program = _program("haproxy", "Debian's package haproxy")
     with tempfile.TemporaryDirectory(prefix="quorum-load-") as folder:
         port = free_port()
-        servers = " ".join(f"server {HOST}:{each};" for each in ports)
-        config = Path(folder) / "nginx.conf"
-        config.write_text(NGINX.format(folder=folder, servers=servers, host=HOST, port=port), encoding="ascii")
-        with _running([program, "-p", folder, "-e", "stderr", "-c", str(config)], port, Path(folder)) as pid:
+        servers = "".join(f"  server gateway{each} {HOST}:{each}\n" for each in ports)
+        config = Path(folder) / "haproxy.cfg"
+        config.write_text(PROXY.format(host=HOST, port=port) + servers, encoding="ascii")
+        with _running([program, "-db", "-f", str(config)], port, Path(folder)) as pid:
             yield pid, port
 
 

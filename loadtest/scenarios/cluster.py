@@ -206,8 +206,8 @@ def _gateways(bench: Bench, redis_url: str, timing: Timing) -> Iterator[Run]:
         one, other = (stack.enter_context(on_redis.gateway()) for _ in range(2))
         arrangements = {
             "one": one,
-            "one behind nginx": stack.enter_context(_behind_proxy([one])),
-            "two behind nginx": stack.enter_context(_behind_proxy([one, other])),
+            "one behind HAProxy": stack.enter_context(_behind_proxy([one])),
+            "two behind HAProxy": stack.enter_context(_behind_proxy([one, other])),
         }
         cases = (Case("mean, cached", Question(policy="mean"), repeat=True), Case("mean", Question(policy="mean")))
         for case in cases:

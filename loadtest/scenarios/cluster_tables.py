@@ -66,7 +66,7 @@ def _quartiles(values: Mapping[str, float], digits: int) -> str:
 
 
 ENGINES = ("embedded", "Triton")
-ARRANGEMENTS = ("one", "one behind nginx", "two behind nginx")
+ARRANGEMENTS = ("one", "one behind HAProxy", "two behind HAProxy")
 PARTS: dict[str, Table] = {
     "overhead": (
         ["backbone", "more through Triton, ms: median (quartiles)", "aim", "embedded p50", "Triton p50", "rounds"],
@@ -88,7 +88,7 @@ PARTS: dict[str, Table] = {
         [
             *("case", "concurrency", *(f"{name}, images/s" for name in ARRANGEMENTS), "two to one"),
             *(f"{name} p50" for name in ARRANGEMENTS),
-            *("cores of two and nginx", "generator cores", "refused or failed"),
+            *("cores of two and HAProxy", "generator cores", "refused or failed"),
         ],
         _gateways,
     ),

@@ -65,7 +65,9 @@ def test_batches_are_those_of_image_towers_alone(runs: list[dict[str, Any]]) -> 
 def test_ratios_compare_what_ran_under_the_same_load(runs: list[dict[str, Any]]) -> None:
     for run in runs:
         if run["part"] == "gateways":
-            one, two = (run["arrangements"][name]["images_per_s"] for name in ("one behind nginx", "two behind nginx"))
+            one, two = (
+                run["arrangements"][name]["images_per_s"] for name in ("one behind HAProxy", "two behind HAProxy")
+            )
             assert run["two_to_one"] == pytest.approx(two / one, rel=0.01)
         if run["part"] == "load":
             sides = run["triton"]["images_per_s"] / run["embedded"]["images_per_s"]
@@ -74,7 +76,7 @@ def test_ratios_compare_what_ran_under_the_same_load(runs: list[dict[str, Any]])
 
 def test_a_missing_program_is_named_with_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    with pytest.raises(GatewayError, match="nginx-light"), servers.running_proxy([1]):
+    with pytest.raises(GatewayError, match="Debian's package haproxy"), servers.running_proxy([1]):
         pass
 
 
