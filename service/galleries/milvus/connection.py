@@ -37,7 +37,7 @@ class Connection:
         self._token = token
         self._client: Any = None
         self._address = url
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -85,30 +85,40 @@ class Connection:
 
     async def close(self) -> None:
         self._closed = True
-        async with self._connecting:
-            client, self._client = self._client, None
-            if client is None:
-                return
-            await client.close()
-            if self.folder is not None:
-                try:
-                    await asyncio.wait_for(asyncio.to_thread(_stop_lite, self.folder), CLOSE_TIMEOUT_S)
-                except TimeoutError:
-                    log.warning("%s is still being closed, and is left to it", self.folder.path)
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        client, self._client = self._client, None
+        if client is None:
+            return
+        await client.close()
+        if self.folder is not None:
+            try:
+                await asyncio.wait_for(asyncio.to_thread(_stop_lite, self.folder), CLOSE_TIMEOUT_S)
+            except TimeoutError:
+                log.warning("%s is still being closed, and is left to it", self.folder.path)
 
     async def _connected(self) -> Any:
-        async with self._connecting:
-            if self._closed:
-                raise UnavailableError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-            if self._client is None:
-                try:
-                    self._client, self._address = await asyncio.to_thread(self._connect)
-                except FolderInUseError as error:
-                    path = self.folder.path if self.folder else self._url
-                    raise UnavailableError(
-                        f"The galleries cannot be opened: {IN_USE.format(path=path)}", retry_after_s=RETRY_AFTER_S
-                    ) from error
-            return self._client
+        """The client, opened by a task of its own: on a busy machine that takes longer than a caller has time, and
+        the next one finds it done, or further."""
+        if self._closed:
+            raise UnavailableError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
+        if self._client is None:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open(), name="open Milvus")
+                self._opening.add_done_callback(_seen)
+            await asyncio.shield(self._opening)
+        return self._client
+
+    async def _open(self) -> None:
+        try:
+            self._client, self._address = await asyncio.to_thread(self._connect)
+        except FolderInUseError as error:
+            path = self.folder.path if self.folder else self._url
+            raise UnavailableError(
+                f"The galleries cannot be opened: {IN_USE.format(path=path)}", retry_after_s=RETRY_AFTER_S
+            ) from error
+        finally:
+            self._opening = None
 
     def _connect(self) -> tuple[Any, str]:
         """The client and the address that it talks to. Imports pymilvus, which takes a second."""
@@ -124,6 +134,12 @@ class Connection:
             address, token=self._token or "", timeout=CONNECT_TIMEOUT_S, dedicated=True, **options
         )
         return client, address
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Whoever still waits has the error; asyncio need not complain that nobody asked for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _start_lite(folder: LiteFolder) -> str:
