@@ -7,7 +7,7 @@ TRITON := var/triton
 TORCH_TESTS := tests/unit/training tests/parity
 
 .DEFAULT_GOAL := help
-.PHONY: help serve triton triton-server training test test-service test-triton lint types format settings openapi wheel clean
+.PHONY: help serve triton triton-server training test test-service test-triton test-images lint types format settings openapi wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ test-service: $(VENV)/.installed-service-tests ## Run the tests that need no tor
 
 test-triton: $(VENV)/.installed-service-tests $(TRITON)/.installed ## Run the API's tests on a Triton server
 	$(BIN)/python -m pytest --engine triton tests/unit/api
+
+test-images: $(VENV)/.installed-service-tests ## Build the images and run them (root; Debian's buildah, crun, haproxy, mmdebstrap)
+	$(BIN)/python -m pytest -m image tests/integration/test_images.py
 
 lint: $(VENV)/.installed-all ## Check style
 	$(BIN)/ruff check .

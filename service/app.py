@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -21,6 +22,7 @@ from service.api import (
     health,
     huggingface,
     jobs,
+    keys,
     label_sets,
     models,
     playground,
@@ -42,6 +44,7 @@ from service.galleries.milvus import MilvusGalleries
 from service.galleries.none import NoGalleries
 from service.jobs.execution import JobLimits
 from service.jobs.runner import JobRunner
+from service.keys_file import KeysFile
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.decode import ImageLimits
@@ -59,11 +62,22 @@ from service.pipeline.shipped_retrieval import load_shipped_retrieval
 from service.pipeline.tokenize import TextTokenizer
 from service.repository import Zoo, load_zoo
 from service.settings import Settings
-from service.stores.base import Retention, State
+from service.stores.base import EmbeddingCache, RateLimits, Retention, State
+from service.stores.limits import MemoryRateLimits
 from service.stores.memory import MemoryEmbeddingCache
+from service.stores.redis import RedisState
+from service.stores.redis.advice import CacheAdvice
+from service.stores.redis.breaker import Breaker
+from service.stores.redis.cache import RedisEmbeddingCache
+from service.stores.redis.connection import Limits, connect, is_redis
+from service.stores.redis.limits import RedisRateLimits
 from service.stores.sqlite import SqliteState
+from service.stores.tiered import TieredEmbeddingCache
 
 DISTRIBUTION = "quorum-serve"
+BESIDE_S = 0.08
+"""A request's wait for a Redis that it can do without: the cache's, and the state's for rate limits."""
+BESIDE = Limits(connect_s=1.0, call_s=1.0)
 ROUTED = (
     classify,
     embeddings,
@@ -75,6 +89,7 @@ ROUTED = (
     gallery_search,
     jobs,
     models,
+    keys,
     health,
     playground,
 )
@@ -86,8 +101,10 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     Raises `StartupError` before anything listens when the repository or a setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    state = _state(settings)
-    services, executor = _compose(settings, engine, state)
+    metrics = Metrics()
+    state = _state(settings, metrics)
+    cache = _cache(settings, metrics)
+    services, executor = _compose(settings, engine, state, cache, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -97,6 +114,9 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             closing.callback(executor.shutdown, cancel_futures=True)
             closing.push_async_callback(state.close)
             await state.start()
+            closing.push_async_callback(services.rate_limits.close)
+            closing.push_async_callback(cache.close)
+            await cache.start()
             closing.push_async_callback(services.galleries.close)
             await services.galleries.start()
             closing.push_async_callback(services.engine.close)
@@ -134,16 +154,17 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     return app
 
 
-def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[Services, ThreadPoolExecutor]:
+def _compose(
+    settings: Settings, engine: Engine | None, state: State, cache: EmbeddingCache, metrics: Metrics
+) -> tuple[Services, ThreadPoolExecutor]:
     zoo = load_zoo(settings.model_repository)
     shipped = load_shipped(settings.model_repository, zoo)
     generic = None if shipped is None else shipped.controller
-    metrics = Metrics()
     executor = ThreadPoolExecutor(settings.decoder_threads, thread_name_prefix="decode")
     engine = engine or _engine(settings, zoo, metrics)
     embedder = Embedder(
         engine=engine,
-        cache=MemoryEmbeddingCache(max_bytes=settings.cache_max_bytes, ttl_s=settings.cache_ttl_s),
+        cache=cache,
         tokenizers={backbone.text.name: TextTokenizer(backbone.text) for backbone in zoo.backbones},
         executor=executor,
         limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
@@ -159,6 +180,8 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
     metrics.cascades.watch(shadow.worst)
     services = Services(
         settings=settings,
+        keys=None if settings.api_keys_file is None else KeysFile(settings.api_keys_file, metrics.keys_read),
+        rate_limits=_rate_limits(settings, metrics),
         zoo=zoo,
         shipped=shipped,
         retrieval=load_shipped_retrieval(settings.model_repository, zoo),
@@ -184,9 +207,41 @@ def _compose(settings: Settings, engine: Engine | None, state: State) -> tuple[S
     return services, executor
 
 
-def _state(settings: Settings) -> State:
+def _state(settings: Settings, metrics: Metrics) -> State:
     retention = Retention(settings.max_earlier_versions, settings.job_ttl_s, settings.max_finished_jobs)
-    return SqliteState(settings.state_path, retention)
+    url = _state_url(settings)
+    if is_redis(url):
+        return RedisState(url, retention, metrics)
+    if "://" in url:
+        raise ConfigurationError("QUORUM_STATE_URL: give a file's path, or a URL of redis://, rediss:// or unix://.")
+    return SqliteState(Path(url), retention)
+
+
+def _cache(settings: Settings, metrics: Metrics) -> EmbeddingCache:
+    near = MemoryEmbeddingCache(max_bytes=settings.cache_max_bytes, ttl_s=settings.cache_ttl_s)
+    if settings.cache_url is None:
+        return near
+    url = settings.cache_url.get_secret_value()
+    far = RedisEmbeddingCache(
+        connect(url, variable="QUORUM_CACHE_URL", limits=BESIDE),
+        Breaker("embedding cache", BESIDE_S, metrics.shared_cache_failed),
+        metrics,
+        ttl_s=settings.cache_ttl_s,
+        advice=CacheAdvice.of(url, _state_url(settings)),
+    )
+    return TieredEmbeddingCache(near, far, metrics)
+
+
+def _rate_limits(settings: Settings, metrics: Metrics) -> RateLimits:
+    alone = MemoryRateLimits()
+    if not is_redis(_state_url(settings)):
+        return alone
+    client = connect(_state_url(settings), variable="QUORUM_STATE_URL", limits=BESIDE)
+    return RedisRateLimits(client, Breaker("rate limits", BESIDE_S, metrics.rate_limits_failed), alone)
+
+
+def _state_url(settings: Settings) -> str:
+    return settings.state_url.get_secret_value()
 
 
 def _galleries(settings: Settings) -> GalleryStore:

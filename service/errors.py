@@ -12,6 +12,7 @@
     │   ├── InvalidImageError          400  invalid_image
     │   ├── InvalidTextError           400  invalid_text
     │   ├── UnauthorizedError          401  unauthorized
+    │   ├── InsufficientScopeError     403  insufficient_scope
     │   ├── NotFoundError              404  not_found
     │   ├── MethodNotAllowedError      405  method_not_allowed
     │   ├── BodyTimeoutError           408  body_timeout
@@ -25,6 +26,7 @@
     │   │   └── ImageTooLargeError     413  image_too_large
     │   ├── UnsupportedMediaTypeError  415  unsupported_media_type
     │   └── TooManyRequestsError       429  overloaded            (+ Retry-After)
+    │       ├── RateLimitedError       429  rate_limited          (+ Retry-After)
     │       └── TooManyJobsError       429  too_many_jobs         (+ Retry-After)
     ├── ServiceError                   the caller cannot mend it
     │   ├── InternalError              500  internal_error
@@ -32,7 +34,8 @@
     │   ├── BackboneFailedError        502  backbone_failed       (+ Retry-After)
     │   ├── UnavailableError           503  unavailable           (+ Retry-After)
     │   │   ├── GalleryLoadingError    503  gallery_loading
-    │   │   └── JobInterruptedError    503  job_interrupted
+    │   │   ├── JobInterruptedError    503  job_interrupted
+    │   │   └── OutcomeUnknownError    504  outcome_unknown
     │   └── DeadlineExceededError      504  deadline_exceeded
     │       └── JobTimeoutError        504  job_timeout
     └── StartupError                   the process cannot start; never reaches a caller
@@ -120,6 +123,23 @@ class UnauthorizedError(RequestError):
     type = "authentication_error"
 
 
+class InsufficientScopeError(RequestError):
+    """A key that does not allow this call. `scope` is what it would take."""
+
+    status = 403
+    code = "insufficient_scope"
+    type = "permission_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: float | None = None, scope: str = ""
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.scope = scope
+
+    def with_param(self, param: str) -> QuorumError:
+        return self.__class__(self.message, param=param, retry_after_s=self.retry_after_s, scope=self.scope)
+
+
 class NotFoundError(RequestError):
     status = 404
     code = "not_found"
@@ -186,6 +206,12 @@ class TooManyRequestsError(RequestError):
     type = "rate_limit_error"
 
 
+class RateLimitedError(TooManyRequestsError):
+    """More than a key may ask for in a minute."""
+
+    code = "rate_limited"
+
+
 class TooManyJobsError(TooManyRequestsError):
     code = "too_many_jobs"
 
@@ -224,6 +250,13 @@ class JobInterruptedError(UnavailableError):
     """The process that ran a job is gone, and its images with it: they are never stored."""
 
     code = "job_interrupted"
+
+
+class OutcomeUnknownError(UnavailableError):
+    """A write that was sent and not answered. Not a 503: clients send those again, since nothing was done."""
+
+    status = 504
+    code = "outcome_unknown"
 
 
 class DeadlineExceededError(ServiceError):

@@ -12,6 +12,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.errors import ConfigurationError
 
 MIB = 1 << 20
+GONE = "QUORUM_API_KEYS"
+"""What an earlier form of these settings called the keys."""
+MOVED = "QUORUM_STATE_PATH"
+"""What an earlier form called the place of state."""
 
 
 def usable_cores() -> int:
@@ -27,8 +31,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     model_repository: Path = Field(Path("model_repository"), description="Folder of the towers to serve.")
-    state_path: Path = Field(
-        Path("var/quorum.sqlite3"), description="SQLite file that holds label sets, controllers, cascades and jobs."
+    state_url: SecretStr = Field(
+        SecretStr("var/quorum.sqlite3"),
+        description="Where label sets, controllers, cascades and jobs are kept: a SQLite file's path, for gateways of "
+        "one machine, or a Redis server, for gateways of several: redis://:PASSWORD@HOST:6379/0, rediss:// (TLS) or "
+        "unix:///PATH.",
     )
     galleries_url: str = Field(
         "var/galleries.db",
@@ -39,8 +46,10 @@ class Settings(BaseSettings):
     galleries_token: SecretStr | None = Field(
         None, description="Sent to the Milvus server: a token, or user and password with a colon between them."
     )
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Comma-separated keys of which callers of /v1 must send one as a bearer token. Not set: open."
+    api_keys_file: Path | None = Field(
+        None,
+        description="TOML file of the keys of which callers of /v1 must send one as a bearer token, made by `quorum "
+        "keys new`, and read again when it changes. Not set: open.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 
@@ -125,8 +134,17 @@ class Settings(BaseSettings):
         10.0, description="Budget of these checks; what goes beyond it is left out and counted."
     )
 
-    cache_max_bytes: int = Field(256 * MIB, ge=0, description="Size of the embedding cache; 0 switches it off.")
-    cache_ttl_s: PositiveFloat = Field(3_600.0, description="How long an embedding is kept.")
+    cache_url: SecretStr | None = Field(
+        None,
+        description="Redis server that keeps embeddings for several gateways, behind each one's own cache: "
+        "redis://HOST:6379/0, rediss:// or unix://. Not the one of the state: a cache evicts, state must not.",
+    )
+    cache_max_bytes: int = Field(
+        256 * MIB, ge=0, description="Size of the embedding cache in this process; 0 switches it off."
+    )
+    cache_ttl_s: PositiveFloat = Field(
+        3_600.0, description="How long an embedding is kept, in this process and in Redis each."
+    )
     label_cache_max_bytes: PositiveInt = Field(128 * MIB, description="Size of the cache of label matrices.")
 
     client_url: str | None = Field(
@@ -137,20 +155,39 @@ class Settings(BaseSettings):
     @classmethod
     def from_environment(cls) -> Self:
         """Raises `ConfigurationError`, naming the variable."""
+        if any(name.upper() == GONE for name in os.environ):
+            # Passed over in silence it would leave the server open.
+            raise ConfigurationError(
+                f"{GONE}: keys are in a file now. Make it with `quorum keys new NAME --file FILE`, name it in "
+                "QUORUM_API_KEYS_FILE, and remove this variable."
+            )
+        if any(name.upper() == MOVED for name in os.environ):
+            # Passed over in silence, everything that was stored would seem to be lost.
+            raise ConfigurationError(f"{MOVED}: it is called QUORUM_STATE_URL now, and may name a Redis server too.")
         try:
             return cls()
         except ValidationError as error:
             first = error.errors()[0]
-            name = f"QUORUM_{'_'.join(map(str, first['loc'][:1])).upper()}"
-            raise ConfigurationError(f"{name}: {first['msg']} (it is set to {first['input']!r})") from error
+            name = "_".join(map(str, first["loc"][:1]))
+            secret = "SecretStr" in str(cls.model_fields[name].annotation)
+            shown = "" if secret else f" (it is set to {first['input']!r})"
+            # Without its cause, which quotes the input too.
+            raise ConfigurationError(f"QUORUM_{name.upper()}: {first['msg']}{shown}") from (None if secret else error)
 
-    @field_validator("api_keys", "execution_providers", "triton_urls", mode="before")
+    @field_validator("api_keys_file", "cache_url", "state_url", mode="before")
+    @classmethod
+    def _names_something(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():  # a secret that was not mounted must not open the server
+            raise ValueError("it is set but names nothing; remove the variable or give it a value")
+        return value
+
+    @field_validator("execution_providers", "triton_urls", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         parts = tuple(part.strip() for part in value.split(",") if part.strip())
-        if not parts:  # a secret that was not mounted must not open the server in silence
+        if not parts:
             raise ValueError("it is set but names nothing; remove the variable or give it a value")
         return parts
 

@@ -22,6 +22,7 @@ from service.engines.base import Engine
 from service.engines.fake import FakeEngine
 from service.repository import Zoo, load_zoo
 from service.settings import Settings
+from tests.support.redis import RedisServer, redis_at
 from tests.support.repository import write_repository
 from tests.support.triton import TritonServer, triton_server
 
@@ -92,6 +93,19 @@ def triton(fake_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_at(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared_redis: RedisServer) -> RedisServer:
+    """An empty Redis server that keeps running; who wants to stop one starts its own (`redis_at`)."""
+    assert shared_redis.say("FLUSHALL") == "+OK"
+    return shared_redis
+
+
 @pytest.fixture
 def make_app(request: pytest.FixtureRequest, fake_repository: Path, tmp_path: Path) -> MakeApp:
     """`make_app(engine=..., max_labels=3, ...)`: an application on the tiny repository, keywords are settings.
@@ -103,7 +117,7 @@ def make_app(request: pytest.FixtureRequest, fake_repository: Path, tmp_path: Pa
     def make(*, engine: Engine | str = default, **overrides: Any) -> FastAPI:
         settings = {
             "model_repository": fake_repository,
-            "state_path": tmp_path / "state.sqlite3",
+            "state_url": str(tmp_path / "state.sqlite3"),
             "galleries_url": str(tmp_path / "galleries.db"),
             "engine": engine if isinstance(engine, str) else "fake",
             **overrides,
@@ -154,7 +168,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("live")
     environment = os.environ | {
         "QUORUM_MODEL_REPOSITORY": str(ROOT / "model_repository"),
-        "QUORUM_STATE_PATH": str(folder / "state.sqlite3"),
+        "QUORUM_STATE_URL": str(folder / "state.sqlite3"),
         "QUORUM_GALLERIES_URL": str(folder / "galleries.db"),
     }
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from service.api.bodies import read_classify_call
 from service.api.context import RequestContext
 from service.api.errors import error_body
-from service.api.guard import GuardedRoute
+from service.api.guard import GuardedRoute, take_images
 from service.api.label_sets import find_label_set
 from service.api.openapi import classify_body
 from service.api.schemas import (
@@ -42,6 +42,7 @@ async def classify(request: Request, services: ServicesDep, context: ContextDep)
     """Zero-shot classification of one or many images. Raw image bytes take the other fields as query parameters."""
     with context.timings.measure("read"):
         call = await read_classify_call(request, services.settings)
+    await take_images(call.images, context, services)
     deadline = deadline_of(call.fields.deadline_ms, services, context)
     stored = await _stored(call.fields, services, deadline)
     label_set = stored.label_set if stored else _own_label_set(call.fields, services)
@@ -115,6 +116,8 @@ def _count(results: Sequence[Decision | QuorumError], services: Services) -> Non
             services.metrics.error(result.code)
             continue
         services.metrics.image_classified(result.exit_reason, result.gflops)
+        for vote in result.votes:
+            services.metrics.voted(vote.backbone.name, vote.weight)
         if result.policy == "cascade":
             saved = result.gflops_spared if result.exit_reason == "confident" else 0.0
             services.metrics.cascades.left(result.stages, saved)

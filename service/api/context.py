@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.errors import error_response
 from service.deadline import Deadline
 from service.errors import InternalError, QuorumError, UnavailableError
+from service.keys import ApiKey
 from service.observability.metrics import Metrics
 from service.timings import Timings
 
@@ -33,13 +34,15 @@ NOBODY_WAITS: Final = 499
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """`request_id` is the caller's own if it is well-formed; `trace_id` and `trace_flags` continue its trace."""
+    """`request_id` is the caller's own if it is well-formed; `trace_id` and `trace_flags` continue its trace. `key` is
+    whose the request is, where the server has keys."""
 
     request_id: str
     trace_id: str
     trace_flags: str
     arrived_s: float = field(default_factory=time.monotonic)
     timings: Timings = field(default_factory=Timings)
+    key: ApiKey | None = None
 
     @classmethod
     def of(cls, headers: Headers) -> RequestContext:
@@ -71,6 +74,11 @@ def context_of(connection: HTTPConnection) -> RequestContext:
     if not isinstance(context, RequestContext):
         raise TypeError("the request context is set by ContextMiddleware and nobody else")
     return context
+
+
+def identify(connection: HTTPConnection, key: ApiKey) -> None:
+    """From here on the request is known to be that key's."""
+    connection.scope["quorum.context"] = replace(context_of(connection), key=key)
 
 
 class ContextMiddleware:
@@ -111,7 +119,7 @@ class ContextMiddleware:
             if not status:
                 await self._error(_internal(), context)(scope, receive, send_with_headers)
         finally:
-            self._account(scope, context, status or NOBODY_WAITS)
+            self._account(scope, scope["quorum.context"], status or NOBODY_WAITS)
 
     def _error(self, error: QuorumError, context: RequestContext) -> ASGIApp:
         self._metrics.error(error.code)
@@ -130,6 +138,7 @@ class ContextMiddleware:
                 "request_id": context.request_id,
                 "trace_id": context.trace_id,
                 "milliseconds": round(context.elapsed_s * 1e3, 2),
+                **({} if context.key is None else {"key": context.key.name}),
             },
         )
 

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from service.api.classify import deadline_of
 from service.api.embedding_inputs import read_inputs
 from service.api.embedding_schemas import EmbeddingOut, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsageOut
-from service.api.guard import GuardedRoute
+from service.api.guard import GuardedRoute, take_images
 from service.api.models import COMMITTEE
 from service.api.services import ContextDep, ServicesDep
 from service.errors import InvalidRequestError, NotFoundError
@@ -34,6 +34,7 @@ async def embeddings(call: EmbeddingsRequest, services: ServicesDep, context: Co
     _check_dimensions(call, sum(backbone.embedding_dim for backbone in backbones))
     with context.timings.measure("read"):
         inputs = await asyncio.to_thread(read_inputs, call.input, services.settings)
+    await take_images(inputs, context, services)
     answer = await services.embeddings.embed(EmbeddingQuery(inputs, backbones, deadline), context.timings)
     services.metrics.embedded(*_counts(inputs), answer.gflops)
     with context.timings.measure("shape"):

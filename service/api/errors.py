@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from service.api.schemas import UNKNOWN_FIELD, ErrorBody, ErrorEnvelope
 from service.errors import (
     BodyTimeoutError,
+    InsufficientScopeError,
     InvalidRequestError,
     MalformedBodyError,
     MethodNotAllowedError,
@@ -49,6 +50,8 @@ def error_response(error: QuorumError, request_id: str, headers: Mapping[str, st
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="quorum"'
+    if isinstance(error, InsufficientScopeError):  # RFC 6750, section 3.1
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
     if isinstance(error, BodyTimeoutError):
         headers["Connection"] = "close"  # the rest of that body must not be read as the next request
     content = ErrorEnvelope(error=error_body(error, request_id)).model_dump_json()

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from service.api.context import RequestContext
 from service.api.example_bodies import read_cascade_call, read_controller_call
-from service.api.guard import GuardedRoute
+from service.api.guard import GuardedRoute, take_images
 from service.api.jobs import shape_job
 from service.api.label_sets import Name, find_label_set
 from service.api.openapi import fitting_body
@@ -52,6 +52,7 @@ async def fit_controller(name: Name, request: Request, services: ServicesDep, co
     deadline = _deadline(services, context)
     stored = await find_label_set(name, services, deadline, param="name")
     call = await read_controller_call(request, stored.label_set, services.settings)
+    await take_images(call.images, context, services)
     generic = None if services.generic is None else services.generic.controller.generic
     job = ControllerJob(stored.label_set, call.images, call.truth, call.seed, generic)
     submitted = await services.runner.submit(
@@ -66,6 +67,7 @@ async def calibrate_cascade(name: Name, request: Request, services: ServicesDep,
     deadline = _deadline(services, context)
     stored = await find_label_set(name, services, deadline, param="name")
     call = await read_cascade_call(request, stored.label_set, services.settings)
+    await take_images(call.images, context, services)
     # Counted anew: such a body may take longer to arrive than a call may take otherwise.
     deadline = Deadline.after(services.settings.default_deadline_ms / 1e3)
     controller = (await services.fitted.of(stored, deadline)).controller

@@ -28,7 +28,7 @@ from service.api.gallery_schemas import (
     ItemsResponse,
     ItemsUsage,
 )
-from service.api.guard import GuardedRoute
+from service.api.guard import GuardedRoute, take_images
 from service.api.label_sets import Name
 from service.api.openapi import items_body
 from service.api.services import ContextDep, Services, ServicesDep
@@ -37,7 +37,7 @@ from service.errors import InvalidRequestError, PayloadTooLargeError, QuorumErro
 from service.galleries.base import GallerySpec, ItemAbout
 from service.galleries.filters import compile_filter
 from service.pipeline.galleries import members_served
-from service.pipeline.ingest import Added, IngestQuery
+from service.pipeline.ingest import Added, IngestQuery, NewItem
 
 router = APIRouter(prefix="/v1/galleries/{name}/items", tags=["galleries"], route_class=GuardedRoute)
 
@@ -53,6 +53,7 @@ async def add_items(name: Name, request: Request, services: ServicesDep, context
     backbones = members_served(spec, services.zoo)
     with context.timings.measure("read"):
         call = await read_items_call(request, spec, services.settings)
+    await take_images((each.content for each in call.items if isinstance(each, NewItem)), context, services)
     deadline = deadline_of(call.deadline_ms, services, context)
     added = await services.ingester.add(IngestQuery(spec, backbones, call.items, deadline), context.timings)
     raise_if_alone(added.outcomes, "items")

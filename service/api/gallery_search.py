@@ -16,7 +16,7 @@ from service.api.errors import error_body
 from service.api.galleries import find_gallery
 from service.api.gallery_bodies import read_queries
 from service.api.gallery_schemas import HitOut, SearchFailure, SearchRequest, SearchResponse, SearchResult, SearchUsage
-from service.api.guard import GuardedRoute
+from service.api.guard import GuardedRoute, take_images
 from service.api.label_sets import Name
 from service.api.services import ContextDep, Services, ServicesDep
 from service.errors import InvalidRequestError, PayloadTooLargeError, QuorumError
@@ -43,6 +43,8 @@ async def search(name: Name, body: SearchRequest, services: ServicesDep, context
     plan = plan_search(SearchWish(body.policy, asked, body.min_confidence), spec, members, services.retrieval)
     with context.timings.measure("read"):
         queries = await asyncio.to_thread(read_queries, body, spec, services.settings)
+    parts = (part.thing for query in queries if not isinstance(query, QuorumError) for part in query)
+    await take_images(parts, context, services)
     call = SearchCall(spec, plan, queries, body.top_k, where, body.explain, deadline)
     answers = await services.searcher.search(call, context.timings)
     raise_if_alone(answers, "queries")

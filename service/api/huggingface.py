@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.api.bodies import image_from_text
 from service.api.classify import deadline_of
-from service.api.guard import GuardedRoute
+from service.api.guard import GuardedRoute, take_images
 from service.api.schemas import HuggingFaceRequest, HuggingFaceScore
 from service.api.services import ContextDep, ServicesDep
 from service.errors import InvalidLabelsError, QuorumError
@@ -26,6 +26,7 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
     except InvalidLabelsError as error:
         raise error.with_param(_as_it_is_called_here(error.param or "")) from error
     image = image_from_text(call.inputs, "inputs")
+    await take_images([image], context, services)
     deadline = deadline_of(None, services, context)
     plan = await services.planner.plan(Wish(), None, deadline)
     query = ClassifyQuery((image,), label_set, plan, deadline)
@@ -33,6 +34,8 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
     if isinstance(result, QuorumError):
         raise result.with_param("inputs") if result.status < 500 else result
     services.metrics.image_classified(result.exit_reason, result.gflops)
+    for vote in result.votes:
+        services.metrics.voted(vote.backbone.name, vote.weight)
     return [HuggingFaceScore(label=each.label, score=each.probability) for each in result.predictions(len(labels))]
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 from service.api.gallery_schemas import ItemsFields, ItemsRequest
-from service.api.schemas import CascadeRequest, ClassifyFields, ClassifyRequest, ControllerRequest
+from service.api.schemas import CascadeRequest, ClassifyFields, ClassifyRequest, ControllerRequest, ErrorEnvelope
+from service.api.scopes import NEEDED
+from service.keys import SCOPES
 
+BEARER: Final = "bearer"
+ABOUT_KEYS: Final = (
+    "An API key of the server's keys file, with the scope that the call names; each of "
+    f"{', '.join(SCOPES)} includes those before it. A server without a keys file asks for none."
+)
 REF_TEMPLATE = "#/components/schemas/{model}"
 OWN_BODIES: tuple[type[BaseModel], ...] = (
     ClassifyRequest,
@@ -31,9 +38,32 @@ def install_openapi(app: FastAPI) -> None:
             schema = model.model_json_schema(ref_template=REF_TEMPLATE)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema
+        _name_scopes(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the document
+
+
+def _name_scopes(document: dict[str, Any]) -> None:
+    """The bearer key, what each call takes of it, and how a call is answered without."""
+    content = {"application/json": {"schema": {"$ref": REF_TEMPLATE.format(model=ErrorEnvelope.__name__)}}}
+    challenge = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750."}}
+    components = document["components"]
+    components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer", "description": ABOUT_KEYS}}
+    components["responses"] = {
+        "Unauthorized": {"description": "No valid API key was sent.", "headers": challenge, "content": content},
+        "InsufficientScope": {
+            "description": "The key's scopes do not allow this.",
+            "headers": challenge,
+            "content": content,
+        },
+    }
+    for path, methods in NEEDED.items():
+        for method, scope in methods.items():
+            operation = document["paths"][path][method.lower()]
+            operation["security"] = [{BEARER: [scope]}]
+            for status, name in (("401", "Unauthorized"), ("403", "InsufficientScope")):
+                operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
 
 
 def classify_body() -> dict[str, Any]:

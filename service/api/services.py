@@ -12,6 +12,7 @@ from service.api.context import RequestContext, context_of
 from service.engines.base import Engine
 from service.galleries.base import GalleryStore
 from service.jobs.runner import JobRunner
+from service.keys_file import KeysFile
 from service.observability.metrics import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.embeddings import CommitteeEmbedder
@@ -27,15 +28,17 @@ from service.pipeline.shipped import ShippedGeneric
 from service.pipeline.shipped_retrieval import ShippedRetrieval
 from service.repository import Zoo
 from service.settings import Settings
-from service.stores.base import ArtefactStore, JobStore, LabelSetStore
+from service.stores.base import ArtefactStore, JobStore, LabelSetStore, RateLimits
 
 
 @dataclass(slots=True)
 class Services:
     """`shipped` is the repository's generic controller, `retrieval` what it ships for galleries, also where they do not
-    apply; None: it ships none."""
+    apply; None: it ships none. `keys` None: callers need no key."""
 
     settings: Settings
+    keys: KeysFile | None
+    rate_limits: RateLimits
     zoo: Zoo
     shipped: ShippedGeneric | None
     retrieval: ShippedRetrieval | None

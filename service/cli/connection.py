@@ -15,6 +15,8 @@ import typer
 from service.cli.output import complain, err, note, say_raw
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from service.api.schemas import JobOut
     from service.client import ApiError, AsyncQuorumClient, Call, ClientError
     from service.errors import StartupError
@@ -149,11 +151,10 @@ async def _in_process(target: Target, settings: Settings) -> AsyncIterator[Async
     from service.client import NO_RETRY, AsyncQuorumClient
 
     async with AsyncExitStack() as stack:
-        changes: dict[str, Any] = {"api_keys": ()}
+        changes: dict[str, Any] = {"api_keys_file": None}
         if not target.embeds:
             changes["engine"] = "fake"  # nothing will be computed, so nothing has to be loaded
-        if not (target.writes or settings.state_path.exists()):
-            changes["state_path"] = Path(stack.enter_context(TemporaryDirectory())) / "state.sqlite3"
+        changes |= _state(target, settings, stack)
         changes |= _galleries(target, settings, stack)
         with err.status("Loading the backbones …" if target.embeds else "Reading the model repository …"):
             app = create_app(settings.model_copy(update=changes))
@@ -161,6 +162,16 @@ async def _in_process(target: Target, settings: Settings) -> AsyncIterator[Async
         yield await stack.enter_async_context(
             AsyncQuorumClient(IN_PROCESS_URL, retry=NO_RETRY, transport=httpx2.ASGITransport(app))
         )
+
+
+def _state(target: Target, settings: Settings, stack: AsyncExitStack) -> dict[str, SecretStr]:
+    """What has to change for state: a file that is not there is not made by looking."""
+    from pydantic import SecretStr
+
+    url = settings.state_url.get_secret_value()
+    if target.writes or "://" in url or Path(url).exists():
+        return {}
+    return {"state_url": SecretStr(str(Path(stack.enter_context(TemporaryDirectory())) / "state.sqlite3"))}
 
 
 def _galleries(target: Target, settings: Settings, stack: AsyncExitStack) -> dict[str, str]:
@@ -180,6 +191,8 @@ def _failed(error: ClientError, sentence: str, missing: str) -> NoReturn:
     if isinstance(error, ApiError):
         if error.status == 401:
             complain("Put the key into QUORUM_CLIENT_API_KEY.")
+        if error.code == "insufficient_scope":
+            complain("`quorum keys new` on the server's machine makes a key with another --scope.")
         if error.code == "not_found" and error.param in ("label_set", "name"):  # in a question, in a path
             complain(missing)
         request = f", request {error.request_id}" if error.request_id else ""

@@ -12,6 +12,7 @@ from service.cli.fit import fit
 from service.cli.galleries import app as galleries
 from service.cli.index import index
 from service.cli.jobs import app as jobs
+from service.cli.keys import app as keys
 from service.cli.labels import app as labels
 from service.cli.models import models
 from service.cli.output import out
@@ -37,6 +38,7 @@ app.command()(models)
 app.add_typer(labels, name="labels")
 app.add_typer(galleries, name="galleries")
 app.add_typer(jobs, name="jobs")
+app.add_typer(keys, name="keys")
 
 
 def _version(asked: bool) -> None:
@@ -55,9 +57,9 @@ def main(
 ) -> None:
     """A committee of CLIP backbones behind one API.
 
-    `quorum serve` starts the server. The other commands talk to a server that --url (or QUORUM_CLIENT_URL)
-    names, and without one do the same work in their own process, on the model repository and the state that the
-    QUORUM_… variables configure.
+    `quorum serve` starts the server, `quorum keys` edits its file of API keys. The other commands talk to a server
+    that --url (or QUORUM_CLIENT_URL) names, and without one do the same work in their own process, on the model
+    repository and the state that the QUORUM_… variables configure.
 
     Exit status: 0 done (also when a fit was refused for being no better), 1 a request, one of its images or a job
     failed, 2 used wrongly, 3 could not start, 130 interrupted.

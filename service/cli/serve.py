@@ -31,11 +31,12 @@ def serve(
             show_default="onnx",
         ),
     ] = None,
-    state_path: Annotated[
-        Path | None,
+    state_url: Annotated[
+        str | None,
         typer.Option(
-            help="SQLite file that holds label sets, controllers, cascades and jobs.",
-            metavar="FILE",
+            help="Where label sets, controllers, cascades and jobs are kept: a SQLite file, or redis://HOST:6379/0. An "
+            "address with a password belongs into QUORUM_STATE_URL.",
+            metavar="FILE|URL",
             show_default="var/quorum.sqlite3",
         ),
     ] = None,
@@ -46,18 +47,20 @@ def serve(
 ) -> None:
     """Serve the API and its playground, in one process.
 
-    Each option overrides its variable (--port is QUORUM_PORT); the other settings are variables alone, API keys
-    (QUORUM_API_KEYS) among them. Logs go to standard error, one JSON object per line. On SIGTERM and Ctrl+C requests
-    in flight are finished, for at most QUORUM_DRAIN_TIMEOUT_S; a second Ctrl+C does not wait.
+    Each option overrides its variable (--port is QUORUM_PORT); the other settings are variables alone, the file of
+    API keys (QUORUM_API_KEYS_FILE) among them. Logs go to standard error, one JSON object per line. On SIGTERM and
+    Ctrl+C requests in flight are finished, for at most QUORUM_DRAIN_TIMEOUT_S; a second Ctrl+C does not wait.
 
     Example: `quorum serve --port 8080 --model-repository model_repository`
     """
+    from pydantic import SecretStr
+
     given = {
         "host": host,
         "port": port,
         "model_repository": model_repository,
         "engine": engine,
-        "state_path": state_path,
+        "state_url": None if state_url is None else SecretStr(state_url),
         "log_level": log_level,
     }
     from service.cli.server import run

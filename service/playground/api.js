@@ -12,6 +12,9 @@ export function authorization(key) {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
+/** Whether another key would be answered otherwise: there is none, or it does not allow this. */
+export const wantsKey = (error) => error.status === 401 || error.status === 403;
+
 /** `fetch`, whose failure to reach the server is an ApiError. */
 export async function send(path, options) {
   try {
@@ -43,8 +46,8 @@ export async function read(response) {
   });
 }
 
-/** What this server can do: policies, limits, versions. Needs no key. */
-export const info = async () => read(await send("info"));
+/** What this server can do: policies, limits, versions. */
+export const info = async (key) => read(await send("info", { headers: authorization(key) }));
 
 /** Every object of a list, page by page. */
 export async function list(path, key) {

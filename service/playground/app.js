@@ -1,7 +1,7 @@
 /** The playground: what the user chose, what is being asked, and what is shown. */
 
 import { drawAnswer, drawError, drawZoo, spokenAnswer } from "./answer.js";
-import { ApiError, asCurl, classify, classifyRequest, info, list } from "./api.js";
+import { ApiError, asCurl, classify, classifyRequest, info, list, wantsKey } from "./api.js";
 import { watchArrivals } from "./arrivals.js";
 import { watchCopies } from "./copies.js";
 import { byId, h } from "./dom.js";
@@ -23,6 +23,8 @@ const state = {
   server: { policies: [], default_policy: null, limits: {} },
   running: null, // the AbortController of the request in flight
   answered: null, // {picture, curl}: the question that the shown answer belongs to
+  refused: false, // whether what is shown says that another key is needed
+  empty: byId("result").firstElementChild, // what stands where the answer will
 };
 
 // ---- the picture -------------------------------------------------------------------------------------------------
@@ -119,12 +121,13 @@ async function loadZoo() {
   byId("backbone").replaceChildren(
     h("option", { value: "" }, "All"),
     ...state.zoo.map(({ id }) => h("option", { value: id }, id)));
-  document.querySelector(".empty")?.append(drawZoo(state.zoo));
+  state.empty.querySelector(".members")?.remove();
+  state.empty.append(drawZoo(state.zoo));
   policyChanged();
 }
 
 async function loadPolicies() {
-  state.server = await info();
+  state.server = await info(byId("key").value);
   drawPolicies();
 }
 
@@ -140,6 +143,8 @@ function drawPolicies() {
 }
 
 async function loadServer() {
+  if (state.refused) show([state.empty], "", null);
+  state.refused = false;
   for (const outcome of await Promise.allSettled([loadPolicies(), loadZoo(), loadLabelSets(byId("key").value)])) {
     if (outcome.status === "rejected") showError(outcome.reason);
   }
@@ -264,6 +269,7 @@ function showAnswer(answer, count) {
 function showError(error) {
   if (!(error instanceof ApiError)) throw error;
   failed(error);
+  state.refused = wantsKey(error);
   show(drawError(error), `Error: ${error.message}`, error.body);
 }
 
@@ -304,7 +310,7 @@ async function taught(name) {
 }
 
 function failed(error) {
-  if (error.status === 401) byId("key-field").hidden = false;
+  if (wantsKey(error)) byId("key-field").hidden = false;
 }
 
 watchArrivals(takeFile, { view: "view-classify", file: "file", drop: "drop" });

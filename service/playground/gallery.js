@@ -1,7 +1,7 @@
 /** The gallery view: a gallery is chosen or filled, and searched by words or by a picture. */
 
 import { drawError } from "./answer.js";
-import { ApiError } from "./api.js";
+import { ApiError, wantsKey } from "./api.js";
 import { watchCopies } from "./copies.js";
 import { byId } from "./dom.js";
 import { drawEmpty, drawHits, spokenHits } from "./gallery-answer.js";
@@ -194,7 +194,7 @@ export function watchGallery(rest) {
     changed: (gallery) => galleryChanged(page, gallery),
     failed: (error) => {
       rest.failed(error);
-      if (error.status === 401) byId("gallery-key-field").hidden = false;
+      if (wantsKey(error)) byId("gallery-key-field").hidden = false;
     },
   };
   return (wanted) => {

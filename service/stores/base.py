@@ -1,8 +1,10 @@
 """The seams to what outlives a request: state, and a cache whose loss is slow, never wrong.
 
 State is label sets, artefacts and jobs. Every call on it answers within a bounded time or raises `UnavailableError`,
-and then nothing was written. Each write is one transaction, whether its caller waits for it or has left, and what it
-returned from is there after `kill -9`.
+and then nothing was written; only after `OutcomeUnknownError`, which a store elsewhere on a network may raise, the
+write may have been done. Each write is one transaction, whether its caller waits for it or has left, and what it
+returned from is there after `kill -9`. Reading one label set, or which versions are active, may give what was known
+last while the store is away.
 """
 
 from __future__ import annotations
@@ -230,7 +232,26 @@ class State(Protocol):
 
 
 class EmbeddingCache(Protocol):
+    async def start(self) -> None:
+        """Neither waits nor fails."""
+
+    async def close(self) -> None: ...
+
     async def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """What is known of `keys`; missing ones are left out."""
 
-    async def put_many(self, embeddings: Mapping[str, NDArray[np.float32]]) -> None: ...
+    async def put_many(self, embeddings: Mapping[str, NDArray[np.float32]]) -> None:
+        """Nobody waits for anything but memory. An entry may be dropped, and it may be there a little later."""
+
+
+class RateLimits(Protocol):
+    """Buckets that fill up evenly, to a minute's worth at most, and are emptied by what is taken.
+
+    Whoever finds anything in the bucket may take all that it needs, and leaves a debt where that is more: what takes
+    much at once (a fit on a thousand images) is let in as well, and waited for afterwards.
+    """
+
+    async def take(self, bucket: str, amount: int, per_minute: int) -> float:
+        """0 when it was taken; else the seconds until the bucket holds something again, and nothing was taken."""
+
+    async def close(self) -> None: ...

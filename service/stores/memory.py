@@ -22,6 +22,12 @@ class MemoryEmbeddingCache:
     def __init__(self, *, max_bytes: int, ttl_s: float) -> None:
         self._cache: TTLCache[str, NDArray[np.float32]] = TTLCache(max_bytes, ttl_s, getsizeof=_size)
 
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
     async def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found = {key: self._cache.get(key) for key in keys}
         return {key: embedding for key, embedding in found.items() if embedding is not None}

@@ -17,12 +17,26 @@ CONCRETE = (
     "service.engines.fake",
     "service.engines.workers",
     "service.engines.triton",
+    "service.stores.limits",
+    "service.stores.redis",
     "service.stores.sqlite",
     "service.stores.memory",
+    "service.stores.tiered",
     "service.galleries.milvus",
     "service.galleries.none",
 )
-LEAVES = {"deadline", "errors", "model_config", "policies", "repository", "settings", "timings"}
+LEAVES = {
+    "deadline",
+    "errors",
+    "keys",
+    "keys_editing",
+    "keys_file",
+    "model_config",
+    "policies",
+    "repository",
+    "settings",
+    "timings",
+}
 HEAVY = {"torch", "torchvision", "open_clip", "timm", "training"}
 
 

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from service.stores.base import Retention, State
-from tests.support.state import RETENTION, sqlite_state
+from service.stores.base import State
+from tests.support.redis import RedisServer
+from tests.support.state import RETENTION, redis_state, sqlite_state
 
 OpenState = Callable[..., State]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "redis"])
 def open_state(request: pytest.FixtureRequest, tmp_path: Path) -> OpenState:
     """`open_state(retention)`: one more process' view of the same state, not yet started."""
-    assert request.param == "sqlite"
-
-    def make(retention: Retention = RETENTION) -> State:
-        return sqlite_state(tmp_path, retention)
-
-    return make
+    if request.param == "sqlite":
+        return lambda retention=RETENTION: sqlite_state(tmp_path, retention)
+    server: RedisServer = request.getfixturevalue("redis")
+    return lambda retention=RETENTION: redis_state(server, retention)
 
 
 @pytest.fixture

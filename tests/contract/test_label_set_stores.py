@@ -74,12 +74,12 @@ async def test_another_process_on_the_same_state_sees_what_was_put(store: LabelS
 
 async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.sqlite3").write_bytes(b"this is no database at all, and long enough to be looked at" * 20)
-    with pytest.raises(ConfigurationError, match=r"QUORUM_STATE_PATH: cannot open .*state\.sqlite3"):
+    with pytest.raises(ConfigurationError, match=r"QUORUM_STATE_URL: cannot open .*state\.sqlite3"):
         await SqliteState(tmp_path / "state.sqlite3", RETENTION).start()
 
 
 async def test_a_path_that_is_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="QUORUM_STATE_PATH: cannot open"):
+    with pytest.raises(ConfigurationError, match="QUORUM_STATE_URL: cannot open"):
         await SqliteState(tmp_path, RETENTION).start()
 
 

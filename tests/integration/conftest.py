@@ -22,7 +22,7 @@ LABELS = ("cat", "dog", "fox")
 def environment(fake_repository: Path, tmp_path: Path) -> dict[str, str]:
     return {
         "QUORUM_MODEL_REPOSITORY": str(fake_repository),
-        "QUORUM_STATE_PATH": str(tmp_path / "state" / "quorum.sqlite3"),
+        "QUORUM_STATE_URL": str(tmp_path / "state" / "quorum.sqlite3"),
         "QUORUM_GALLERIES_URL": str(tmp_path / "state" / "galleries.db"),
         "QUORUM_ENGINE": "fake",
     }

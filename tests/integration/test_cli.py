@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.main import get_command
 
 from service.cli import app
@@ -73,11 +74,15 @@ def found_command(path: list[str]) -> Any:
     return command
 
 
+def shown_default(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
 def test_options_of_serve_are_settings_and_show_their_defaults() -> None:
     parameters = [each for each in found_command(["serve"]).params if each.name != "help"]
     fields = Settings.model_fields
     assert {each.name: each.show_default for each in parameters} == {
-        each.name: str(fields[each.name].default) for each in parameters
+        each.name: shown_default(fields[each.name].default) for each in parameters
     }
 
 
@@ -102,7 +107,7 @@ def test_classify_shows_labels_votes_and_cost(quorum: Quorum, cat: Path) -> None
 def test_classify_leaves_no_state_behind(quorum: Quorum, cat: Path, environment: dict[str, str]) -> None:
     assert quorum("classify", cat, "--labels", "cat,dog").exit_code == 0
     assert quorum("labels", "list").exit_code == 0
-    assert not Path(environment["QUORUM_STATE_PATH"]).exists()
+    assert not Path(environment["QUORUM_STATE_URL"]).exists()
 
 
 def test_markup_in_labels_and_names_is_only_text(quorum: Quorum, tmp_path: Path) -> None:
@@ -230,7 +235,7 @@ def test_label_sets_are_kept_between_commands(quorum: Quorum, cat: Path) -> None
 
 def test_every_page_of_label_sets_is_listed(quorum: Quorum, environment: dict[str, str]) -> None:
     quorum("labels", "set", "set-000", "--labels", "cat")
-    with sqlite3.connect(environment["QUORUM_STATE_PATH"]) as state:
+    with sqlite3.connect(environment["QUORUM_STATE_URL"]) as state:
         for number in range(1, 101):
             state.execute(
                 "INSERT INTO label_sets SELECT ?, content, created_at, updated_at FROM label_sets LIMIT 1",

@@ -165,7 +165,7 @@ def test_a_missing_label_set_leaves_no_state_behind(
     assert 'There is no label set "pets".' in result.stderr
     assert "quorum labels set" in result.stderr
     assert result.exit_code == 1
-    assert not Path(environment["QUORUM_STATE_PATH"]).exists()
+    assert not Path(environment["QUORUM_STATE_URL"]).exists()
 
 
 def test_calibration_images_may_be_unlabelled_or_labelled(quorum: Quorum, pets: str, photos: Photos) -> None:

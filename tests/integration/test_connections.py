@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -16,6 +17,7 @@ from service.engines.fake import FakeEngine
 from tests.conftest import MakeApp
 from tests.support.api import classify_call
 from tests.support.images import jpeg
+from tests.support.keys import keys_file
 
 BODY = json.dumps(classify_call(jpeg())).encode()
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -87,8 +89,9 @@ async def test_a_dawdler_is_answered_and_the_connection_closed(make_app: MakeApp
         assert await asyncio.wait_for(reader.read(), 5.0) == b""
 
 
-async def test_a_caller_without_a_key_does_not_get_to_send_a_body(make_app: MakeApp) -> None:
-    async with listening(make_app(api_keys="key")) as port, connected(port) as (reader, writer):
+async def test_a_caller_without_a_key_does_not_get_to_send_a_body(make_app: MakeApp, tmp_path: Path) -> None:
+    locked = make_app(api_keys_file=keys_file(tmp_path, "key"))
+    async with listening(locked) as port, connected(port) as (reader, writer):
         writer.write(head(10_000_000, "/v1/label-sets/pets", "PUT") + b"[")
         status, _, body = await answer(reader)
         assert (status, json.loads(body)["error"]["code"]) == (401, "unauthorized")

@@ -88,7 +88,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(environment: dic
         name = next(name for name, labels in promised.items() if labels)
         answer = httpx2.post(f"{server.url}/v1/classify", json=classify_call(jpeg(), label_set=name), timeout=30.0)
         assert {each["label"] for each in answer.json()["results"][0]["predictions"]} == set(promised[name] or ())
-    with sqlite3.connect(environment["QUORUM_STATE_PATH"]) as connection:
+    with sqlite3.connect(environment["QUORUM_STATE_URL"]) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 
@@ -111,7 +111,7 @@ def test_a_state_file_that_is_none_is_named_or_begun(
 ) -> None:
     path = tmp_path / "state.sqlite3"
     path.write_bytes(content)
-    with serving(environment | {"QUORUM_STATE_PATH": str(path)}) as server:
+    with serving(environment | {"QUORUM_STATE_URL": str(path)}) as server:
         if content:
             assert server.greeting == ""
             assert server.process.wait(timeout=30.0) == 3

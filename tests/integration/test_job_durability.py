@@ -107,7 +107,7 @@ async def test_a_job_and_what_it_made_are_stored_together_or_not_at_all(environm
             looping.kill()
             heard += looping.rest()
         acknowledged |= {each["job"]: each["version"] for each in heard}
-        await check_whole(Path(environment["QUORUM_STATE_PATH"]), acknowledged)
+        await check_whole(Path(environment["QUORUM_STATE_URL"]), acknowledged)
     assert len(acknowledged) >= 5
 
 

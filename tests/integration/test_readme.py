@@ -10,7 +10,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +43,11 @@ def section(heading: str) -> str:
 
 COMMANDS = commands_in(README)
 TEACHING = commands_in(section("Teach the committee"))
+KEYS = commands_in(section("API keys"))
 PLACE = "http://localhost:8000"
 STAMP = ROOT / ".venv/.installed-serve"
 RUN_LIMIT_S = 240
+KEYS_LIMIT_S = 30  # they are looked at every second; the machine may be loaded
 PROBABILITY_TOLERANCE = 0.02  # other processors round float32 sums differently
 
 
@@ -56,15 +61,22 @@ def served_by_make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL of what `make serve` serves."""
     if not STAMP.exists():
         pytest.skip("needs the .venv that make creates")
-    port, folder = free_port(), tmp_path_factory.mktemp("make")
+    with serving("make serve", tmp_path_factory.mktemp("make")) as url:
+        yield url
+
+
+@contextmanager
+def serving(command: str, folder: Path) -> Iterator[str]:
+    """Base URL of what `command` serves, with state of its own in `folder`."""
+    port = free_port()
     environment = os.environ | {
         "QUORUM_PORT": str(port),
-        "QUORUM_STATE_PATH": str(folder / "state.sqlite3"),
+        "QUORUM_STATE_URL": str(folder / "state.sqlite3"),
         "QUORUM_GALLERIES_URL": str(folder / "galleries.db"),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["make", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            ["bash", "-c", command], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -75,8 +87,8 @@ def served_by_make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(timeout=60)
 
 
-def run(command: str, url: str) -> str:
-    environment = os.environ | {"QUORUM_CLIENT_URL": url}
+def run(command: str, url: str, **variables: str) -> str:
+    environment = os.environ | {"QUORUM_CLIENT_URL": url} | variables
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command.replace(PLACE, url)],
         cwd=ROOT,
@@ -94,7 +106,7 @@ def test_the_first_command_is_make_serve() -> None:
     assert COMMANDS[0] == "make serve"
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if is_run(each) and each not in TEACHING])
+@pytest.mark.parametrize("command", [each for each in COMMANDS if is_run(each) and each not in TEACHING + KEYS])
 def test_a_command_runs_as_it_stands(command: str, served_by_make: str) -> None:
     output = run(command, served_by_make)
     assert '"error"' not in output
@@ -116,6 +128,22 @@ def test_the_committee_is_taught_by_the_commands_as_they_stand(served_by_make: s
         assert result["policy"] == "cascade"
         assert result["promise"] == {"epsilon": 0.05, "delta": 0.1}
         assert not accepted or result["controller"] == controller
+
+
+@pytest.mark.skipif(not STAMP.exists(), reason="needs the .venv that make creates")
+def test_keys_are_made_used_and_removed_by_the_commands_as_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    new, serve, ask, models, show, remove = (command.replace("var/keys.toml", str(file)) for command in KEYS)
+    key = run(new, "").strip()
+    with serving(serve, tmp_path) as url:
+        assert json.loads(run(ask, url, QUORUM_CLIENT_API_KEY=key))["data"]
+        assert json.loads(run(ask, url, QUORUM_CLIENT_API_KEY="guess"))["error"]["code"] == "unauthorized"
+        assert "resnet-l" in run(models, url, QUORUM_CLIENT_API_KEY=key)
+        assert re.search(r"web +read +600", run(show, url))
+        run(remove, url)
+        until_s = time.monotonic() + KEYS_LIMIT_S
+        while "error" not in json.loads(run(ask, url, QUORUM_CLIENT_API_KEY=key)):
+            assert time.monotonic() < until_s, "a removed key still opens"
 
 
 def fitted_in(url: str) -> tuple[str | None, bool]:
@@ -190,6 +218,10 @@ def test_a_command_that_is_too_long_to_run_exists_with_its_options(command: str)
     words = [word for word in shlex.split(command) if "=" not in word or word.startswith("-")]
     if words[0] == "make":
         subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True, timeout=60)
+        return
+    if words[0] == "docker":  # not to be had where tests run: the files that it is given are there
+        given = [file for option, file in pairwise(words) if option in ("--file", "-f")]
+        assert all((ROOT / file).is_file() for file in given or ["compose.yaml"])
         return
     assert words[:2] == [".venv/bin/python", "-m"], f"no rule says how to check {command}"
     module, subcommand = words[2], words[3]

@@ -24,6 +24,7 @@ from service.settings import Settings
 from tests.conftest import MakeApp
 from tests.integration.conftest import Quorum
 from tests.support.images import jpeg
+from tests.support.keys import keys_file
 
 ROOT = Path(__file__).parents[2]
 STOP_LIMIT_S = 30.0
@@ -59,8 +60,10 @@ def serving(environment: dict[str, str], *arguments: str) -> Iterator[Serving]:
         server.process.communicate(timeout=STOP_LIMIT_S)
 
 
-def test_a_server_is_used_and_drains_on_sigterm(quorum: Quorum, environment: dict[str, str], cat: Path) -> None:
-    with serving(environment | {"QUORUM_API_KEYS": "secret"}) as server:
+def test_a_server_is_used_and_drains_on_sigterm(
+    quorum: Quorum, environment: dict[str, str], cat: Path, tmp_path: Path
+) -> None:
+    with serving(environment | {"QUORUM_API_KEYS_FILE": str(keys_file(tmp_path, "secret"))}) as server:
         assert server.greeting.startswith(f"Quorum listens on {server.url} with small, large.")
         refused = quorum("models", "--url", server.url)
         assert "QUORUM_CLIENT_API_KEY" in refused.stderr

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from service.app import create_app
 from service.settings import Settings
 from tests.support.repository import write_repository
@@ -14,7 +16,8 @@ from tests.support.repository import write_repository
 
 def openapi_document(folder: Path) -> str:
     """The document of an application on a tiny repository: it does not depend on the zoo. `folder` is empty."""
-    settings = Settings(model_repository=write_repository(folder), state_path=folder / "state.sqlite3", engine="fake")
+    state = SecretStr(str(folder / "state.sqlite3"))
+    settings = Settings(model_repository=write_repository(folder), state_url=state, engine="fake")
     return json.dumps(create_app(settings).openapi(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -23,6 +23,7 @@ class Observations:
         self.batches: list[tuple[str, int]] = []
         self.hits = 0
         self.misses = 0
+        self.servers: list[tuple[int, int]] = []
 
     def batch_done(self, tower: str, rows: int, seconds: float) -> None:
         assert seconds >= 0
@@ -31,6 +32,9 @@ class Observations:
     def row_waited(self, tower: str, seconds: float) -> None:
         assert tower
         assert seconds >= 0
+
+    def triton_servers(self, connected: int, known: int) -> None:
+        self.servers.append((connected, known))
 
     def cache_looked_up(self, hits: int, misses: int) -> None:
         self.hits += hits

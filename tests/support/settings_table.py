@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from service.settings import Settings
 
 HEAD = """# Settings
@@ -26,6 +28,8 @@ def settings_table() -> str:
 
 
 def _default(value: Any) -> str:
+    if isinstance(value, SecretStr):  # where a password may be; a default holds none
+        value = value.get_secret_value()
     if isinstance(value, tuple):
         value = ",".join(map(str, value))
     return f"`{value}`" if value not in ("", None) else "none"

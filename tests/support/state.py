@@ -12,7 +12,10 @@ from safetensors.numpy import save
 from service.pipeline.labels import LabelLimits, LabelSet, make_label_set
 from service.policies import ArtefactKind
 from service.stores.base import ArtefactContent, Job, NewJob, Retention, State, StoredLabelSet
+from service.stores.redis import RedisState
+from service.stores.redis.presence import DEFAULT_TIMING, Timing
 from service.stores.sqlite import SqliteState
+from tests.support.redis import RedisServer
 
 RETENTION = Retention(earlier_versions=2, job_ttl_s=3_600.0, finished_jobs=100)
 _numbers = itertools.count()
@@ -28,6 +31,23 @@ PETS, CARS = label_set("cat", "dog"), label_set("bus", "tram", "Zürich 🚋")
 def sqlite_state(folder: Path, retention: Retention = RETENTION) -> SqliteState:
     """On the same file for the same folder, as several processes would have it."""
     return SqliteState(folder / "deep" / "state.sqlite3", retention)
+
+
+class Ups:
+    """What a state in Redis said of its server, in order."""
+
+    def __init__(self) -> None:
+        self.said: list[bool] = []
+
+    def state_up(self, up: bool) -> None:
+        if self.said[-1:] != [up]:
+            self.said.append(up)
+
+
+def redis_state(
+    server: RedisServer, retention: Retention = RETENTION, timing: Timing = DEFAULT_TIMING, ups: Ups | None = None
+) -> RedisState:
+    return RedisState(server.url, retention, ups or Ups(), timing)
 
 
 def content(value: float = 1.0) -> ArtefactContent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -132,6 +133,14 @@ def triton_server(repository: Path, folder: Path, *, explicit: bool = False) -> 
         yield server
     finally:
         server.stop()
+
+
+def server_options() -> set[str]:
+    """Those that its `--help` lists."""
+    binary = WHEEL / "pytriton/tritonserver/bin/tritonserver"
+    environment = os.environ | {"LD_LIBRARY_PATH": str(WHEEL / "nvidia_pytriton.libs")}
+    result = subprocess.run([binary, "--help"], env=environment, capture_output=True, text=True, check=False)
+    return set(re.findall(r"^ *(--[a-z0-9-]+)", result.stdout + result.stderr, re.MULTILINE))
 
 
 def _free_ports(count: int) -> list[int]:

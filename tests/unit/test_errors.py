@@ -46,7 +46,7 @@ def test_no_two_classes_share_a_code() -> None:
 
 def test_types_are_few_and_tell_whose_turn_it_is() -> None:
     assert {each.type for each in classes(RequestError)} == {
-        *("invalid_request_error", "authentication_error", "rate_limit_error")
+        *("invalid_request_error", "authentication_error", "permission_error", "rate_limit_error")
     }
     assert {each.type for each in classes(ServiceError)} == {"server_error", "timeout_error"}
 

@@ -19,7 +19,7 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_an_environment_there_are_defaults() -> None:
     settings = Settings.from_environment()
     assert (settings.host, settings.port, settings.engine) == ("127.0.0.1", 8000, "onnx")
-    assert settings.api_keys == ()
+    assert settings.api_keys_file is None
     assert settings.default_deadline_ms <= settings.max_deadline_ms
 
 
@@ -53,11 +53,33 @@ def test_a_variable_sets_its_setting(
     assert getattr(Settings.from_environment(), name) == expected
 
 
-def test_keys_are_split_at_commas_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUORUM_API_KEYS", "first-key, second-key,")
+@pytest.mark.parametrize("variable", ["QUORUM_CLIENT_API_KEY", "QUORUM_GALLERIES_TOKEN", "QUORUM_CACHE_URL"])
+def test_secrets_are_never_shown(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "redis://:the-secret@redis")
     settings = Settings.from_environment()
-    assert [key.get_secret_value() for key in settings.api_keys] == ["first-key", "second-key"]
-    assert "first-key" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert "the-secret" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize("variable", ["QUORUM_STATE_URL", "QUORUM_CACHE_URL"])
+def test_a_password_in_an_address_is_never_shown(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "redis://:s3cret@host:6379/0")
+    settings = Settings.from_environment()
+    assert "s3cret" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert "s3cret" in getattr(settings, variable.removeprefix("QUORUM_").lower()).get_secret_value()
+
+
+def test_a_secret_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUORUM_STATE_URL", "")
+    with pytest.raises(ConfigurationError, match=r"^QUORUM_STATE_URL: .*names nothing") as raised:
+        Settings.from_environment()
+    assert "set to" not in raised.value.message
+    assert raised.value.__cause__ is None
+
+
+def test_the_earlier_name_of_the_state_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUORUM_STATE_PATH", "var/quorum.sqlite3")
+    with pytest.raises(ConfigurationError, match=r"QUORUM_STATE_PATH: it is called QUORUM_STATE_URL now"):
+        Settings.from_environment()
 
 
 @pytest.mark.parametrize(
@@ -114,8 +136,19 @@ def test_settings_do_not_change_while_a_process_runs() -> None:
         setattr(settings, "port", 1)  # noqa: B010  # written as an assignment, the type checker refuses it first
 
 
-@pytest.mark.parametrize("value", ["", " ", ",", " , "])
-def test_keys_that_are_set_to_nothing_do_not_open_the_server(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUORUM_API_KEYS", value)
-    with pytest.raises(ConfigurationError, match=r"QUORUM_API_KEYS: .*names nothing"):
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize("variable", ["QUORUM_API_KEYS_FILE", "QUORUM_CACHE_URL"])
+def test_what_is_set_to_nothing_is_not_passed_over(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=rf"{variable}: .*names nothing"):
         Settings.from_environment()
+
+
+@pytest.mark.parametrize("name", ["QUORUM_API_KEYS", "quorum_api_keys"])
+def test_the_variable_that_keys_used_to_be_in_does_not_leave_the_server_open(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "the-secret")
+    with pytest.raises(ConfigurationError, match="QUORUM_API_KEYS_FILE") as raised:
+        Settings.from_environment()
+    assert "the-secret" not in raised.value.message

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,16 @@ class _Tensor:
     max_rows: int
 
 
+class TritonObserver(EngineObserver, Protocol):
+    def triton_servers(self, connected: int, known: int) -> None: ...
+
+
 class TritonEngine:
-    def __init__(self, zoo: Zoo, options: TritonOptions, observer: EngineObserver) -> None:
+    def __init__(self, zoo: Zoo, options: TritonOptions, observer: TritonObserver) -> None:
         towers = {tower.name: tower for backbone in zoo.backbones for tower in (backbone.image, backbone.text)}
         self._options = options
         self._observer = observer
-        self._servers = Servers(options.urls, towers)
+        self._servers = Servers(options.urls, towers, observer.triton_servers)
         self._tensors = {name: _tensor(tower, options.max_rows) for name, tower in towers.items()}
         self._budgets = {name: RowBudget(options.max_rows) for name in towers}
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from service.engines.triton.connection import Connection, ConnectionLostError
@@ -33,9 +33,10 @@ Towers = Mapping[str, ImageTower | TextTower]
 class Server:
     """One address, and a checked connection to it whenever there is one."""
 
-    def __init__(self, address: str, towers: Towers) -> None:
+    def __init__(self, address: str, towers: Towers, changed: Callable[[], None]) -> None:
         self.address = address
         self.connection: Connection | None = None
+        self._changed = changed
         self.task = asyncio.create_task(self._keep(towers), name=f"triton {address}")
 
     async def _keep(self, towers: Towers) -> None:
@@ -46,6 +47,7 @@ class Server:
                 await connection.open()
                 log.info("Triton at %s: connected, %d towers checked", self.address, len(towers))
                 self.connection, said = connection, ""
+                self._changed()
                 await connection.hold()
             except ConnectionLostError as error:
                 if str(error) != said:  # not twice a second for as long as it is away
@@ -53,16 +55,19 @@ class Server:
                 said = str(error)
             finally:
                 self.connection = None
+                self._changed()
                 await connection.close()
             await asyncio.sleep(RECONNECT_AFTER_S)
 
 
 class Servers:
-    """`urls` are HOST:PORT; a name that stands for several addresses stands for as many servers."""
+    """`urls` are HOST:PORT; a name that stands for several addresses stands for as many servers. `changed` is told how
+    many of them are connected and how many there are."""
 
-    def __init__(self, urls: Sequence[str], towers: Towers) -> None:
+    def __init__(self, urls: Sequence[str], towers: Towers, changed: Callable[[int, int], None]) -> None:
         self._urls = urls
         self._towers = towers
+        self._changed = changed
         self._servers: dict[str, Server] = {}
         self._finding: list[asyncio.Task[None]] = []
         self._turn = 0
@@ -147,12 +152,16 @@ class Servers:
 
     async def _follow(self, before: set[str], now: set[str]) -> None:
         for address in now - self._servers.keys():
-            self._servers[address] = Server(address, self._towers)
+            self._servers[address] = Server(address, self._towers, self._tell)
         gone = [self._servers.pop(address) for address in before - now if address in self._servers]
         for server in gone:
             log.info("Triton at %s: its name does not stand for it any more", server.address)
             server.task.cancel()
         await asyncio.gather(*[server.task for server in gone], return_exceptions=True)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed(len(self._connections()), len(self._servers))
 
 
 async def _resolve(host: str, port: int) -> set[str]:

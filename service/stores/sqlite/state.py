@@ -78,7 +78,7 @@ class SqliteState:
             await asyncio.to_thread(self._presence.claim)
         except (OSError, sqlite3.Error) as error:
             await self.close()
-            raise ConfigurationError(f"QUORUM_STATE_PATH: cannot open {self._file.path}: {error}") from error
+            raise ConfigurationError(f"QUORUM_STATE_URL: cannot open {self._file.path}: {error}") from error
 
     async def close(self) -> None:
         await self._file.close()

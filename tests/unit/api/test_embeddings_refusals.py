@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,6 +15,7 @@ from tests.support.api import error_of
 from tests.support.asgi import Unread
 from tests.support.embeddings import URL, data_uri, embed
 from tests.support.images import jpeg, png_header_of
+from tests.support.keys import keys_file
 
 IMAGE = data_uri(jpeg())
 BROKEN = data_uri(jpeg()[:500])
@@ -161,8 +163,8 @@ async def test_a_busy_server_says_so_before_it_reads(make_app: MakeApp, serve: S
         assert (await first).status_code == 200
 
 
-async def test_a_key_is_asked_for_where_keys_are_set(make_app: MakeApp, serve: Serve) -> None:
-    async with serve(make_app(api_keys=["secret"])) as client:
+async def test_a_key_is_asked_for_where_keys_are_set(make_app: MakeApp, serve: Serve, tmp_path: Path) -> None:
+    async with serve(make_app(api_keys_file=keys_file(tmp_path, "secret"))) as client:
         error_of(await client.post(URL, json=call()), 401, "unauthorized")
         sent = await client.post(URL, json=call(), headers={"Authorization": "Bearer secret"})
         assert sent.status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,6 +15,7 @@ from tests.conftest import MakeApp, Serve
 from tests.support.api import LABELS, classify_call, error_of
 from tests.support.asgi import Caller, Unread, metric
 from tests.support.images import as_base64, jpeg
+from tests.support.keys import keys_file
 from tests.support.state import PETS
 
 KEYS = ("first-key", "second-key")
@@ -29,6 +31,7 @@ GUARDED = [
     ("GET", "/v1/jobs"),
     ("GET", "/v1/jobs/job_1"),
     ("DELETE", "/v1/jobs/job_1"),
+    ("GET", "/v1/keys"),
     ("PUT", "/v1/label-sets/pets"),
     *[(method, f"/v1/label-sets/pets/{kind}") for kind in ("controller", "cascade") for method in FITTED],
     ("POST", "/v1/classify"),
@@ -39,8 +42,8 @@ OPEN = ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/"]
 
 
 @pytest.fixture
-async def locked(make_app: MakeApp, serve: Serve) -> AsyncIterator[httpx2.AsyncClient]:
-    async with serve(make_app(api_keys=",".join(KEYS))) as client:
+async def locked(make_app: MakeApp, serve: Serve, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with serve(make_app(api_keys_file=keys_file(tmp_path, *KEYS))) as client:
         yield client
 
 

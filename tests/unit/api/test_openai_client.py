@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,13 +15,14 @@ from service.engines.fake import FakeEngine
 from tests.conftest import MakeApp
 from tests.support.embeddings import Floats, data_uri, vectors
 from tests.support.images import jpeg
+from tests.support.keys import keys_file
 
 MIXED = ["a cat", data_uri(jpeg(seed=1)), "a dog", data_uri(jpeg(seed=2))]
 
 
 @pytest.fixture
-async def http(make_app: MakeApp, fake_engine: FakeEngine) -> AsyncIterator[httpx2.AsyncClient]:
-    app = make_app(engine=fake_engine, api_keys=["secret"])
+async def http(make_app: MakeApp, fake_engine: FakeEngine, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    app = make_app(engine=fake_engine, api_keys_file=keys_file(tmp_path, "secret"))
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,

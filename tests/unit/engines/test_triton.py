@@ -218,3 +218,15 @@ async def test_closing_fails_whoever_waits(fake_zoo: Zoo) -> None:
         async with asyncio.timeout(5):
             for outcomes in await asyncio.gather(*waiting):
                 assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 8
+
+
+async def test_whoever_watches_learns_how_many_servers_are_connected(fake_zoo: Zoo) -> None:
+    seen = Observations()
+    async with triton_double(fake_zoo) as double:
+        engine = TritonEngine(fake_zoo, TritonOptions((double.address,), start_wait_s=10, max_rows=8), seen)
+        await engine.start()
+        assert seen.servers[-1] == (1, 1)
+    async with asyncio.timeout(20):
+        while seen.servers[-1] != (0, 1):
+            await asyncio.sleep(0.05)
+    await engine.close()

@@ -14,6 +14,8 @@ def test_everything_that_is_reported_can_be_read() -> None:
     metrics.error("invalid_image")
     metrics.inflight_changed(3)
     metrics.image_classified("last_stage", 1.5)
+    metrics.voted("small", 0.75)
+    metrics.voted("small", 1.0)
     metrics.embedded(images=2, texts=3, gflops=0.5)
     metrics.batch_done("small_image", 4, 0.01)
     metrics.row_waited("small_image", 0.002)
@@ -22,6 +24,8 @@ def test_everything_that_is_reported_can_be_read() -> None:
     metrics.job_ended("cascade", "cancelled", None)
     metrics.jobs_changed(running=1, queued=4)
     text = metrics.render().decode()
+    assert metric(text, "quorum_backbone_weight_count", backbone="small") == 2
+    assert metric(text, "quorum_backbone_weight_sum", backbone="small") == 1.75
     assert metric(text, "quorum_requests_total", method="POST", route="/v1/classify", status=200) == 1
     assert metric(text, "quorum_request_seconds_sum", route="/v1/classify") == 0.2
     assert metric(text, "quorum_stage_seconds_sum", stage="decode") == 0.1

@@ -79,5 +79,5 @@ def test_releasing_what_was_not_claimed_is_nothing(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_hold_locks_is_named(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "state.sqlite3-owners").write_text("a file in its place")
-    with pytest.raises(ConfigurationError, match=r"QUORUM_STATE_PATH: cannot open .*state\.sqlite3"):
+    with pytest.raises(ConfigurationError, match=r"QUORUM_STATE_URL: cannot open .*state\.sqlite3"):
         await sqlite_state(tmp_path).start()
