@@ -3,6 +3,7 @@ an uninterrupted one would have drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,11 @@ from torch import Tensor
 from training.config import RunConfig
 from training.data.augment import augment
 from training.data.captions import caption_group, draw_caption
-from training.data.samples import Samples
 from training.losses import soft_targets
 from training.models.tokenizer import encode
+
+if TYPE_CHECKING:
+    from training.data.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def make_batch(
-    samples: Samples,
+    samples: "Samples",
     index: npt.NDArray[np.int64],
     tokenizer: Tokenizer,
     config: RunConfig,

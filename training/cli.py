@@ -2,14 +2,15 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from training import cli_adapters
+from training.cli_errors import one_sentence
+from training.cli_options import DataDir
 from training.evaluate.suites import SuiteName, SuiteOptions, run_suite
 from training.export.precision import Precision
 from training.export.target import Target
@@ -17,13 +18,9 @@ from training.export.target import Target
 # Commands import what they need when they run: torch and OpenCLIP take seconds that `--help` should not.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for name, command in cli_adapters.COMMANDS.items():
+    app.command(name)(command)
 
-DataDir = Annotated[
-    list[Path],
-    typer.Option(
-        "--data", help="Folder of Parquet files, one per source. May be given several times.", file_okay=False
-    ),
-]
 OptionalDataDir = Annotated[
     list[Path] | None,
     typer.Option(
@@ -40,23 +37,6 @@ def main() -> None:
     """Train, export and evaluate CLIP backbones."""
     # OpenCLIP logs a warning for every model that it initialises at random, which is what training starts from.
     logging.getLogger().setLevel(logging.ERROR)
-
-
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """Errors that the user can mend end the program with their message and status 1, without a traceback."""
-    from service.errors import QuorumError
-    from training.checkpoint import CheckpointError
-    from training.config import ConfigError
-    from training.data.rows import DataError
-    from training.evaluate.card import CardError
-    from training.export.errors import ExportError
-
-    try:
-        yield
-    except (CardError, CheckpointError, ConfigError, DataError, ExportError, QuorumError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()

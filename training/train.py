@@ -21,17 +21,14 @@ from training.losses import contrastive_loss
 from training.models.text import TEXT_TOWER, TOKENIZER, encode_texts, is_text, load_text_tower
 from training.models.tokenizer import train_tokenizer
 from training.models.towers import build_model, preprocessing
+from training.rates import warm_cosine
 
 ALONE = World()
 
 
 def learning_rate(step: int, total_steps: int, schedule: ScheduleConfig) -> float:
     """Linear warm-up to `peak_lr`, then a cosine to zero at `total_steps`."""
-    warmup = min(schedule.warmup_steps, max(1, total_steps // 4))
-    if step < warmup:
-        return schedule.peak_lr * (step + 1) / warmup
-    progress = (step - warmup) / max(1, total_steps - warmup)
-    return schedule.peak_lr * 0.5 * (1 + math.cos(math.pi * progress))
+    return warm_cosine(step, total_steps, peak=schedule.peak_lr, warmup_steps=schedule.warmup_steps)
 
 
 def make_optimizer(model: nn.Module, schedule: ScheduleConfig, text_lr_factor: float = 1.0) -> torch.optim.AdamW:

@@ -50,7 +50,7 @@ def jitter_colours(images: Tensor, strength: Augmentation, generator: torch.Gene
     n = len(images)
 
     def factor(half_width: float) -> Tensor:
-        return _uniform(n, 1 - half_width, 1 + half_width, generator).view(n, 1, 1, 1)
+        return _uniform(n, 1 - half_width, 1 + half_width, generator).view(n, 1, 1, 1).to(images.device)
 
     grey = images.mean(dim=1, keepdim=True)
     images = torch.lerp(grey.expand_as(images), images, factor(strength.saturation))
@@ -59,19 +59,20 @@ def jitter_colours(images: Tensor, strength: Augmentation, generator: torch.Gene
     images = (images * factor(strength.brightness)).clamp_(0, 1)
     if strength.invert == 0:
         return images
-    negative = torch.rand(n, generator=generator).view(n, 1, 1, 1) < strength.invert
+    negative = (torch.rand(n, generator=generator).view(n, 1, 1, 1) < strength.invert).to(images.device)
     return torch.where(negative, 1 - images, images)
 
 
 def augment(images: Tensor, strength: Augmentation, generator: torch.Generator, side: int | None = None) -> Tensor:
     """uint8[n, h, w, 3] to augmented float32[n, 3, h, w] in 0..1, or [n, 3, side, side] where a side is given.
 
-    Edges are continued by reflection.
+    Edges are continued by reflection. What is random is drawn by `generator`, on its own device: pictures that lie on
+    another one, a GPU's say, are changed alike there.
     """
     planes = images.permute(0, 3, 1, 2).float().div_(255).contiguous()
     if side is not None:
         planes = functional.interpolate(planes, size=(side, side), mode="bilinear", antialias=True)
-    matrices = affine_matrices(len(planes), strength, generator)
+    matrices = affine_matrices(len(planes), strength, generator).to(planes.device)
     grid = functional.affine_grid(matrices, list(planes.shape), align_corners=False)
     moved = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return jitter_colours(moved, strength, generator)

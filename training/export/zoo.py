@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data.sources import DataDirs
+from training.export.adapted import load_any_run
 from training.export.backbone import Backbone, TemperatureFitter, write_backbone
 from training.export.calibration import Calibration, calibration_on
 from training.export.errors import ExportError
@@ -14,7 +15,7 @@ from training.export.openclip import backbone_name, check_openclip, load_opencli
 from training.export.precision import Precision
 from training.export.recipe import Member, RunMember
 from training.export.report import summary
-from training.export.run import load_run, random_run
+from training.export.run import random_run
 from training.export.temperature import temperature_fitter
 
 # A name is a folder's name and a part of URLs.
@@ -59,7 +60,7 @@ def export_zoo(
 def _plan(member: Member, random_seed: int | None) -> Planned:
     if isinstance(member, RunMember):
         # Small enough to be loaded at once, so that a broken run stops everything before anything is written.
-        run = load_run(member.run) if random_seed is None else random_run(member.run, random_seed)
+        run = load_any_run(member.run) if random_seed is None else random_run(member.run, random_seed)
         return Planned(_named(member, run.name, random_seed), member, lambda: run)
     name, tag, random_weights = member.openclip, member.pretrained, random_seed is not None
     check_openclip(name, tag, random_weights=random_weights)

@@ -1,6 +1,7 @@
 """Building models by name: the zoo's own configurations beside every one that OpenCLIP ships."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import open_clip
 import torch
@@ -8,8 +9,10 @@ from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 from torch import Tensor
 
-from service.model_config import Preprocessing
 from training.models import trunks
+
+if TYPE_CHECKING:
+    from service.model_config import Preprocessing
 
 ZOO_DIR = Path(__file__).parent / "zoo"
 
@@ -57,8 +60,11 @@ def image_size(name: str) -> int:
     return size
 
 
-def zoo_preprocessing(name: str) -> Preprocessing:
+def zoo_preprocessing(name: str) -> "Preprocessing":
     """How pictures become the input of one of the zoo's own configurations, in training and when served."""
+    # Imported here: building a model needs none of what Triton's configuration files are read with.
+    from service.model_config import Preprocessing
+
     return Preprocessing(
         image_size=image_size(name), resize_mode="shortest", interpolation="bicubic", mean=MEAN, std=STD
     )

@@ -42,7 +42,21 @@ def test_train_then_export_gives_a_backbone_that_the_gateway_loads(small_data: P
 
 
 @pytest.mark.parametrize(
-    "command", ["build-data", "distil", "example", "gallery-sample", "train", "export", "evaluate", "retrieval"]
+    "command",
+    [
+        "adapt",
+        "adapt-timing",
+        "adapter-pack",
+        "adapter-units",
+        "build-data",
+        "distil",
+        "example",
+        "gallery-sample",
+        "train",
+        "export",
+        "evaluate",
+        "retrieval",
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
