@@ -59,3 +59,4 @@ async def test_both_engines_give_the_same_embeddings(server: TritonServer) -> No
     for tower, expected in ours.items():
         assert theirs[tower].shape == expected.shape == (len(rows[tower]), expected.shape[1])
         assert np.abs(theirs[tower] - expected).max() < TOLERANCE, tower
+    assert "Traceback" not in server.words(), "an operator would take it for a failure"

@@ -48,6 +48,10 @@ class TritonServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.grpc}"
 
+    def words(self) -> str:
+        """What the server and its instances have printed."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
     def start(self) -> None:
         """Returns when it is ready."""
         for _ in range(START_ATTEMPTS):
