@@ -148,9 +148,16 @@ def cluster_command(context: typer.Context) -> None:
         suite.cluster()
 
 
+@app.command("faults")
+def faults_command(context: typer.Context) -> None:
+    """What callers see while Triton is killed, stalled or deprived of a model, and how soon they are answered again."""
+    with _suite(context) as suite:
+        suite.faults()
+
+
 @app.command("all")
 def all_command(context: typer.Context, tower: TowerOption = None, policy: PolicyOption = POLICIES) -> None:
-    """Every scenario but `gallery` and `cluster`, bundled zoo and a tower of ViT-B-32's size; ten minutes."""
+    """Every scenario but `gallery`, `cluster`, `faults`; bundled zoo and a tower of ViT-B-32's size; ten minutes."""
     with _suite(context) as suite:
         suite.startup()
         suite.overhead()

@@ -80,7 +80,7 @@ def running_gateway(
 def process_usage(*pids: int) -> Usage:
     """Sums over processes and their descendants, from Linux's /proc. Peak memory is VmHWM, the kernel's own record."""
     resident_kib = peak_kib = ticks = 0
-    for member in (member for pid in pids for member in _family(pid)):
+    for member in (member for pid in pids for member in family(pid)):
         try:
             status = Path(f"/proc/{member}/status").read_text(encoding="ascii", errors="replace")
             stat = Path(f"/proc/{member}/stat").read_text(encoding="ascii", errors="replace")
@@ -146,7 +146,7 @@ def _tail(path: Path) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
 
-def _family(pid: int) -> Iterator[int]:
+def family(pid: int) -> Iterator[int]:
     """The process and everything that it started, whichever of its threads did."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -155,7 +155,7 @@ def _family(pid: int) -> Iterator[int]:
         except OSError:
             continue
         for child in listed:
-            yield from _family(int(child))
+            yield from family(int(child))
 
 
 def _kib(status: str, field: str) -> int:

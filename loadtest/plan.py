@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from loadtest.client import Timing
 from loadtest.scenarios.cluster import ClusterPlan
+from loadtest.scenarios.faults import FaultsPlan
 from loadtest.scenarios.gallery import GalleryPlan
 from loadtest.scenarios.gallery_ingest import IngestPlan
 from loadtest.scenarios.gallery_search import SearchPlan
@@ -25,6 +26,7 @@ class Plan:
     images: int
     gallery: GalleryPlan
     cluster: ClusterPlan
+    faults: FaultsPlan
 
 
 FULL = Plan(
@@ -46,6 +48,7 @@ FULL = Plan(
         ingest=IngestPlan(32, 2, pairs=4, probe_s=0.5, timing=Timing(warmup_s=1.0, duration_s=6.0)),
     ),
     cluster=ClusterPlan(rounds=200, concurrencies=(1, 4, 16, 64), timing=Timing(warmup_s=2.0, duration_s=6.0)),
+    faults=FaultsPlan(calm_s=2.0, trouble_s=10.0),
 )
 QUICK = Plan(
     timing=Timing(warmup_s=0.5, duration_s=1.5),
@@ -66,4 +69,5 @@ QUICK = Plan(
         ingest=IngestPlan(32, 2, pairs=2, probe_s=0.1, timing=Timing(warmup_s=0.5, duration_s=1.5)),
     ),
     cluster=ClusterPlan(rounds=20, concurrencies=(1, 16), timing=Timing(warmup_s=0.5, duration_s=1.5)),
+    faults=FaultsPlan(calm_s=0.5, trouble_s=6.0),
 )

@@ -24,6 +24,7 @@ TITLES = {
     "closed": "Closed loop: N clients, each waiting for its answer",
     "open": "Open loop: Poisson or constant arrivals, latency from the scheduled arrival",
     "cluster": "Several processes: Triton, Redis, two gateways",
+    "faults": "Triton fails under a gateway, seconds",
     "gallery": "A large gallery: searches, recall, filling, memory, restart",
 }
 
@@ -130,11 +131,30 @@ def _startup(run: dict[str, Any]) -> Row:
     return [str(run["starts"]), *seconds, *memory]
 
 
+def _faults(run: dict[str, Any]) -> Row:
+    times = [
+        "-" if run[name] is None else f"{run[name]:.2f}" for name in ("told_after_s", "longest_wait_s", "well_after_s")
+    ]
+    answers = ", ".join(f"{count} x {status if status != '0' else 'none'}" for status, count in run["answers"].items())
+    return [run["fault"], *times, answers, str(run["degraded"])]
+
+
 PERCENTILES = ["p50", "p95", "p99", "429", "errors"]
 CORES = ["gateway cores", "generator cores"]
 OVERHEAD_PARTS = ["POST p50", "`session.run` p50", "`GET /healthz` p50", "plain decode and resize p50"]
 PARTS = {"cluster": cluster_tables.PARTS, "gallery": gallery_tables.PARTS}
 TABLES: dict[str, Table] = {
+    "faults": (
+        [
+            "fault",
+            "callers told after",
+            "longest wait",
+            "answered after its end",
+            "answers meanwhile",
+            "of them degraded",
+        ],
+        _faults,
+    ),
     "closed": (
         ["case", "concurrency", "images/s", *PERCENTILES, "GFLOPs/image", "calls/image", *CORES, "peak memory"],
         _closed,

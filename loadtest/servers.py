@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.gateway import HOST, GatewayError, free_port, stop_process
+from loadtest.gateway import HOST, GatewayError, family, free_port, stop_process
 
 TRITON = Path("docker/triton/serve.py")
 START_WITHIN_S = 20.0
+TRITON_WITHIN_S = 120.0
 SAMPLE = re.compile(r'^(\w+)\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
 PROXY = """
 global
@@ -55,6 +59,91 @@ class TritonPorts:
     @property
     def settings(self) -> dict[str, str]:
         return {"QUORUM_ENGINE": "triton", "QUORUM_TRITON_URLS": f"{HOST}:{self.grpc}"}
+
+
+class RunningTriton:
+    """A Triton server by itself, to be hurt: killed, stalled, deprived of a model; and brought back on its ports."""
+
+    def __init__(self, repository: Path, ports: TritonPorts) -> None:
+        self._command = [*ports.prefix(repository, Path(os.devnull))[:-1], "--explicit"]
+        self._ports = ports
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it is ready. Raises `GatewayError`."""
+        self.stop()  # what supervised a killed one clears up after it
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        give_up_s = time.monotonic() + TRITON_WITHIN_S
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > give_up_s:
+                raise GatewayError("Triton did not start; `make triton-server` installs it.")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            stop_process(self._process)
+
+    def kill(self) -> None:
+        """The server itself, by SIGKILL; what supervises it clears up after it."""
+        self._signal(signal.SIGKILL)
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill_instances(self, model: str) -> None:
+        """The processes that run one model."""
+        for pid in family(self._server()):
+            if f"{model}_" in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
+                os.kill(pid, signal.SIGKILL)
+
+    def unload(self, model: str) -> None:
+        self._control(model, "unload")
+
+    def load(self, model: str) -> None:
+        self._control(model, "load")
+
+    def _control(self, model: str, verb: str) -> None:
+        status = self._ask("POST", f"/v2/repository/models/{model}/{verb}", b"{}")
+        if status != 200:
+            raise GatewayError(f"Triton answered {status} when it was asked to {verb} {model}.")
+
+    def _ready(self) -> bool:
+        try:
+            return self._ask("GET", "/v2/health/ready") == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> int:
+        connection = http.client.HTTPConnection(HOST, self._ports.http, timeout=30.0)
+        try:
+            connection.request(method, target, body)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def _signal(self, which: signal.Signals) -> None:
+        os.kill(self._server(), which)
+
+    def _server(self) -> int:
+        """The process of the server itself."""
+        assert self._process is not None
+        for pid in family(self._process.pid):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "tritonserver":
+                return pid
+        raise GatewayError("Triton is not running.")
+
+
+@contextmanager
+def running_triton(repository: Path, ports: TritonPorts) -> Iterator[RunningTriton]:
+    triton = RunningTriton(repository, ports)
+    try:
+        triton.start()
+        yield triton
+    finally:
+        triton.stop()
 
 
 def sums_by_model(metrics: str, name: str) -> dict[str, float]:

@@ -14,6 +14,7 @@ from loadtest.plan import Plan
 from loadtest.scenarios import cluster_tables, gallery_tables
 from loadtest.scenarios.bench import Bench, Run, gateway_info
 from loadtest.scenarios.cluster import cluster
+from loadtest.scenarios.faults import faults
 from loadtest.scenarios.gallery import THREADS_SETTING, gallery
 from loadtest.scenarios.load import Case, closed, open_
 from loadtest.scenarios.overhead import overhead
@@ -68,6 +69,9 @@ class Suite:
     def cluster(self) -> Path:
         return self._record("cluster", cluster(self.bench, self.plan.cluster), asdict(self.plan.cluster))
 
+    def faults(self) -> Path:
+        return self._record("faults", faults(self.bench, self.plan.faults), asdict(self.plan.faults))
+
     def _cases(self, policies: Sequence[str]) -> list[Case]:
         return [self._case(policy) for policy in policies]
 
@@ -103,6 +107,8 @@ def headline(run: Run) -> str:
     """One line about one run, for whoever waits for it."""
     if run.get("part") in cluster_tables.PARTS:
         return cluster_tables.headline(run)
+    if "fault" in run:
+        return f"{run['fault']}: told after {run['told_after_s']} s, well after {run['well_after_s']} s"
     if "part" in run:
         return gallery_tables.headline(run)
     if "overhead_ms" in run:

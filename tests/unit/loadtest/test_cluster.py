@@ -68,10 +68,10 @@ def test_ratios_compare_what_ran_under_the_same_load(runs: list[dict[str, Any]])
             one, two = (
                 run["arrangements"][name]["images_per_s"] for name in ("one behind HAProxy", "two behind HAProxy")
             )
-            assert run["two_to_one"] == pytest.approx(two / one, rel=0.01)
+            assert run["two_to_one"] == pytest.approx(two / max(one, 1e-9), rel=0.02, abs=0.01)
         if run["part"] == "load":
-            sides = run["triton"]["images_per_s"] / run["embedded"]["images_per_s"]
-            assert run["triton_to_embedded"] == pytest.approx(sides, rel=0.01)
+            sides = run["triton"]["images_per_s"] / max(run["embedded"]["images_per_s"], 1e-9)
+            assert run["triton_to_embedded"] == pytest.approx(sides, rel=0.02, abs=0.01)
 
 
 def test_a_missing_program_is_named_with_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
