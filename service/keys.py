@@ -34,8 +34,8 @@ FIELDS: Final = ("name", "sha256", "scopes", "requests_per_minute", "images_per_
 FIELD: Final = re.compile(r"[a-z0-9_]{1,24}")
 """What may be a misspelt field. Anything else may be a key in the wrong place, and is not quoted."""
 MAX_PER_MINUTE: Final = 10**9
-HEADING: Final = re.compile(rf"^(?:[ \t]*#[^\n]*\n){{0,50}}[ \t]*\[\[\s*{TABLE}\s*\]\]", re.MULTILINE)
-"""Where an entry begins, the comment right above it included."""
+HEADING: Final = re.compile(rf"[ \t]*\[\[[ \t]*{TABLE}[ \t]*\]\]")
+"""Of the line with which an entry begins."""
 AT: Final = re.compile(r"\(at (?:line (\d+), column \d+|(end) of document)\)$")
 
 
@@ -65,6 +65,10 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+NO_KEY: Final = digest_of("")
+"""What hashing a variable that is not set gives; its key would be no key."""
+
+
 def find_key(keys: Sequence[ApiKey], sent: str) -> ApiKey | None:
     """Whose key was sent. All digests are compared always, each in constant time, so that timing tells nothing."""
     digest = digest_of(sent)
@@ -80,19 +84,27 @@ def parse_keys(text: str, where: str) -> tuple[ApiKey, ...]:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # the parser's own, and what long numbers and deep nesting raise
         raise ConfigurationError(f"{where}{_place(error)}: this is not TOML. {_form()}") from error
     tables = document.pop(TABLE, [])
     if document or not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise ConfigurationError(f"{where}: it may hold entries [[{TABLE}]] and nothing else. {_form()}")
-    lines = [text.count("\n", 0, found.end()) + 1 for found in HEADING.finditer(text)]
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if HEADING.match(line)]
     keys: list[ApiKey] = []
+    names: set[str] = set()
+    digests: set[bytes] = set()
     for index, table in enumerate(tables):
         # Entries in one line, key = [{…}], have no headings.
         line = f", line {lines[index]}" if len(lines) == len(tables) else ""
         place = f"{where}{line} ([[{TABLE}]] number {index + 1})"
-        keys.append(_entry(table, place))
-        _check_new(keys, place)
+        key = _entry(table, place)
+        if key.name in names:
+            raise ConfigurationError(f'{place}: the name "{key.name}" is there already.')
+        if key.digest in digests:
+            raise ConfigurationError(f"{place}: sha256 is that of an entry before it. Every name has a key of its own.")
+        keys.append(key)
+        names.add(key.name)
+        digests.add(key.digest)
     return tuple(keys)
 
 
@@ -145,6 +157,8 @@ def _digest(table: Mapping[str, Any], place: str) -> bytes:
             f"{place}: sha256 has to be the key's SHA-256, 64 hexadecimal digits in lower case, and not the key "
             "itself. `quorum keys new` makes both."
         )
+    if digest == NO_KEY.hex():
+        raise ConfigurationError(f"{place}: sha256 is that of no text at all: what was to be hashed was missing.")
     return bytes.fromhex(digest)
 
 
@@ -180,16 +194,7 @@ def _expires(table: Mapping[str, Any], place: str) -> datetime | None:
     )
 
 
-def _check_new(keys: Sequence[ApiKey], place: str) -> None:
-    """The last of `keys` is none of those before it."""
-    *before, last = keys
-    if last.name in {each.name for each in before}:
-        raise ConfigurationError(f'{place}: the name "{last.name}" is there already.')
-    if last.digest in {each.digest for each in before}:
-        raise ConfigurationError(f"{place}: sha256 is that of an entry before it. Every name has a key of its own.")
-
-
-def _place(error: tomllib.TOMLDecodeError) -> str:
+def _place(error: Exception) -> str:
     found = AT.search(str(error))
     if found is None:
         return ""

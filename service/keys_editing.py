@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from service.keys import HEADING, ApiKey, entry_text, parse_keys
 from service.keys_file import read_keys
 
 NEW_MODE: Final = 0o600
+BEGIN: Final = re.compile(rf"^(?:[ \t]*#[^\n]*\n){{0,50}}{HEADING.pattern}", re.MULTILINE)
+"""Where an entry begins, the comment right above it included."""
 
 
 def add_key(path: Path, key: ApiKey) -> None:
@@ -39,7 +42,7 @@ def remove_key(path: Path, name: str) -> int:
         if len(rest) == len(keys):
             raise ConfigurationError(f'{path} has no key "{name}". `quorum keys list` shows what there is.')
         left = len(rest)
-        starts = [found.start() for found in HEADING.finditer(text)] + [len(text)]
+        starts = [found.start() for found in BEGIN.finditer(text)] + [len(text)]
         index = [key.name for key in keys].index(name)
         if len(starts) == len(keys) + 1:
             cut = text[: starts[index]] + text[starts[index + 1] :]

@@ -15,11 +15,12 @@ from service.keys import ApiKey, parse_keys
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 1.0
-MAX_BYTES: Final = 4 << 20
-"""Some ten thousand entries. What is larger is another file."""
+MAX_BYTES: Final = 1 << 20
+"""As much as a Kubernetes secret holds, some seven thousand entries. What is larger is another file."""
 
-Version = tuple[int, int, int, int] | None
-"""Of a file: device, inode, time of change in nanoseconds, size. None: there is none to be seen."""
+Version = tuple[int, ...] | None
+"""Of a file: device, inode, times of change of content and of the rest (mode, owner) in nanoseconds, size. None: there
+is none to be seen."""
 
 
 class KeysFile:
@@ -38,6 +39,7 @@ class KeysFile:
         self._clock = clock
         self._looked_s = clock()
         self._version = _version_of(path)
+        self._unreadable = ""
         self._keys = read_keys(path)
         self._accept(self._keys)
 
@@ -58,9 +60,16 @@ class KeysFile:
             self._accept(read_keys(self._path))
         except ConfigurationError as error:
             self._observe(False)
+            if isinstance(error.__cause__, OSError):
+                # It may be read at the next look, and nothing about the file need change for that.
+                self._version = None
+                if error.message == self._unreadable:
+                    return
+                self._unreadable = error.message
             log.error("the keys file is broken, so the keys read before it stay in force: %s", error.message)
 
     def _accept(self, keys: tuple[ApiKey, ...]) -> None:
+        self._unreadable = ""
         self._keys = keys
         self._observe(True)
         if keys:
@@ -90,4 +99,4 @@ def _version_of(path: Path) -> Version:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

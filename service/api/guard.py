@@ -93,7 +93,8 @@ async def _take(key: ApiKey, what: Literal["requests", "images"], amount: int, s
     per_minute = key.requests_per_minute if what == "requests" else key.images_per_minute
     if per_minute is None:
         return
-    wait_s = await services.rate_limits.take(f"{what}:{key.name}", amount, per_minute)
+    # Another limit is another bucket: what is owed under one that was too low would else be waited for all the same.
+    wait_s = await services.rate_limits.take(f"{what}:{key.name}:{per_minute}", amount, per_minute)
     if wait_s > 0:
         services.metrics.rate_limited(key.name, what)
         raise RateLimitedError(

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.cli.protocol import BoundedHttp
 from service.errors import ConfigurationError
 from service.settings import Settings
 
@@ -87,6 +88,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         lifespan="off",
+        http=BoundedHttp,
         ws="none",
         log_config=None,
         access_log=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from service.cli.protocol import MAX_AROUND_BYTES, BoundedHttp
 from service.engines.fake import FakeEngine
 from tests.conftest import MakeApp
 from tests.support.api import classify_call
@@ -28,7 +30,10 @@ async def listening(app: FastAPI) -> AsyncIterator[int]:
     """The port of a server in this loop."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+        config = uvicorn.Config(
+            app, http=BoundedHttp, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        )
+        server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.01)
@@ -124,6 +129,39 @@ async def test_two_requests_sent_at_once_are_answered_in_turn(make_app: MakeApp)
     async with listening(make_app()) as port, connected(port) as (reader, writer):
         writer.write(head(len(BODY)) + BODY + head(2) + b"{}")
         assert [(await answer(reader))[0] for _ in range(2)] == [200, 422]
+
+
+LINE = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = LINE.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "part"),
+    [
+        (LINE + b"Authorization: Bearer ", b"x" * 10_000),
+        (LINE, b"X-Some: header\r\n" * 1_000),
+        (b"GET /v1/models?labels=", b"x" * 10_000),
+        (CHUNKED + b"2\r\n{}\r\n0\r\nX-Trailer: ", b"x" * 10_000),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: x\r\n" * 1_000),
+    ],
+)
+async def test_headers_without_an_end_are_cut_off(make_app: MakeApp, begun: bytes, part: bytes) -> None:
+    sent = 0
+    async with listening(make_app()) as port, connected(port) as (_, writer):
+        writer.write(begun)
+        with contextlib.suppress(ConnectionError):
+            while sent < 32 * MAX_AROUND_BYTES:
+                writer.write(part)
+                await writer.drain()
+                sent += len(part)
+    assert sent < 32 * MAX_AROUND_BYTES, "the connection went away before"
+
+
+async def test_headers_that_are_large_are_read(make_app: MakeApp) -> None:
+    async with listening(make_app()) as port, connected(port) as (reader, writer):
+        for _ in range(3):
+            writer.write(LINE + b"X-Long: " + b"x" * (MAX_AROUND_BYTES // 2) + b"\r\n\r\n")
+            assert (await answer(reader))[0] == 200
 
 
 @pytest.mark.parametrize(

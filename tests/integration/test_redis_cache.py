@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from redis.asyncio import Redis
 
 from service.engines.fake import FakeEngine
 from service.repository import Zoo
@@ -133,13 +134,64 @@ async def test_what_does_not_fit_into_the_queue_is_dropped_and_counted(
     assert tally.dropped == 10 - len(found)
 
 
-async def test_a_server_that_is_full_and_evicts_nothing_is_done_without(tmp_path: Path) -> None:
+async def test_what_many_prompts_need_is_asked_for_in_parts(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once it would take longer than a call may, and pass for an outage."""
+    asked: list[int] = []
+    mget = Redis.mget
+
+    def counted(client: Redis, names: list[str]) -> Awaitable[list[bytes | str | None]]:
+        asked.append(len(names))
+        return mget(client, names)
+
+    monkeypatch.setattr(Redis, "mget", counted)
+    rows = {str(number): ROW + number for number in range(1_000)}
+    async with cache_on(redis.url, Tally()) as cache:
+        await cache.put_many(rows)
+        await cache.written()
+        found = await cache.get_many([*rows, "unknown"])
+    assert all(np.array_equal(found.pop(key), row) for key, row in rows.items())
+    assert not found
+    assert max(asked) <= redis_cache.AT_ONCE
+    assert sum(asked) == 1_001
+
+
+async def test_what_a_slow_server_is_not_asked_in_time_is_missed(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mget = Redis.mget
+
+    async def slow(client: Redis, names: list[str]) -> list[bytes | str | None]:
+        await asyncio.sleep(0.02)
+        return await mget(client, names)
+
+    monkeypatch.setattr(Redis, "mget", slow)
+    monkeypatch.setattr(redis_cache, "AT_ONCE", 1)
+    monkeypatch.setattr(redis_cache, "READ_LIMIT_S", 0.1)
+    rows = {str(number): ROW for number in range(100)}
+    tally = Tally()
+    async with cache_on(redis.url, tally) as cache:
+        await cache.put_many(rows)
+        await cache.written()
+        assert 0 < len(await cache.get_many(list(rows))) < 100
+    assert tally.failures == 0
+
+
+async def test_a_full_server_that_evicts_nothing_is_still_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tally = Tally()
     with redis_at(tmp_path, ("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")) as server:
         async with cache_on(server.url, tally) as cache:
-            await cache.put_many({str(number): np.ones(4096, dtype=np.float32) for number in range(200)})
-            await cache.written()
-            assert tally.dropped > 0
+            await cache.put_many({"a": ROW})
+            for number in range(400):
+                await cache.put_many({str(number): np.ones(4096, dtype=np.float32)})
+                await cache.written()
+                assert set(await cache.get_many(["a"])) == {"a"}
+    assert tally.dropped > 0
+    assert tally.failures == 0
+    assert ["refuses what is written" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_a_policy_that_keeps_the_old_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 import uvicorn
 
+from service.cli.protocol import MAX_AROUND_BYTES
 from service.cli.server import DrainingServer, begin_drain, run
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -77,6 +78,13 @@ def test_a_server_is_used_and_drains_on_sigterm(
         status, log = server.stop()
     assert status == 0
     assert [json.loads(line)["message"] for line in log.splitlines()].count("POST /v1/classify 200") == 1
+
+
+def test_headers_beyond_the_limit_are_refused(environment: dict[str, str]) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: "
+    with serving(environment) as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as caller:
+        caller.sendall(head.ljust(MAX_AROUND_BYTES + 1, b"x"))
+        assert caller.recv(12) == b"HTTP/1.1 400"
 
 
 def test_a_request_in_flight_is_answered_after_sigterm(environment: dict[str, str]) -> None:

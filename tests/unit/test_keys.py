@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from service.errors import ConfigurationError
 from service.keys import SCOPES, Scope, digest_of, entry_text, find_key, new_key, parse_keys
+from service.keys_file import MAX_BYTES
 from tests.support.keys import api_key
 
 SECRET = "quorum_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v"
@@ -108,6 +110,7 @@ def test_a_time_has_an_offset_and_a_date_is_midnight_in_utc(written: str, meant:
         ("sha256", f'"{SECRET}"'),
         ("sha256", f'"{DIGEST.upper()}"'),
         ("sha256", '""'),
+        ("sha256", f'"{digest_of("").hex()}"'),
         ("scopes", "[]"),
         ("scopes", '"read"'),
         ("scopes", '["root"]'),
@@ -153,10 +156,26 @@ def test_the_second_entry_is_named_by_its_own_line() -> None:
         (f"{HEAD}{SECRET}\n", "line 5: this is not TOML"),
         (f"{HEAD}name = 'again'\n", "line 5: this is not TOML"),
         ('[[key]]\nname = "web', "at its end: this is not TOML"),
+        ("key = " + "[" * 10_000, "this is not TOML"),
+        (f"{HEAD}requests_per_minute = {'9' * 5_000}\n", "this is not TOML"),
     ],
 )
 def test_what_is_no_keys_file_is_refused_without_a_word_of_what_it_says(text: str, words: str) -> None:
     assert words in parse_error(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("#\n" * (MAX_BYTES // 2), id="comments"),
+        pytest.param("".join(entry_text(api_key(f"k{number}")) for number in range(8_000)), id="entries"),
+    ],
+)
+def test_the_largest_file_is_read_in_a_moment(text: str) -> None:
+    """A running gateway reads it between two requests."""
+    begun_s = time.process_time()
+    parse_keys(text, "")
+    assert time.process_time() - begun_s < 2.0
 
 
 def test_neither_key_nor_digest_is_shown_of_an_entry() -> None:

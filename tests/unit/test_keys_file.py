@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,34 @@ def test_a_broken_file_keeps_the_keys_and_says_so_once(
     keys_file(tmp_path, "mended")
     assert watched.names() == ["mended"]
     assert watched.current == [True, False, True]
+
+
+def test_a_change_is_seen_though_the_time_of_change_was_set_back(tmp_path: Path) -> None:
+    path = keys_file(tmp_path, "one")
+    times = path.stat()
+    watched = Watched(path)
+    time.sleep(0.05)  # longer than a tick of the file system's clock
+    path.write_text(path.read_text().replace('"one"', '"two"'))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert watched.names() == ["two"]
+
+
+def test_what_could_not_be_read_is_read_later_though_it_did_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that has used up its file descriptors must not keep a removed key for ever."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    watched = Watched(keys_file(tmp_path, "removed"))
+    keys_file(tmp_path, "new")
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "service.keys_file"):
+        patch.setattr(Path, "open", refuse)
+        assert [watched.names() for _ in range(3)] == [["removed"]] * 3
+    assert len(caplog.records) == 1, "said once, tried again each time"
+    assert watched.names() == ["new"]
+    assert watched.current == [True, False, False, False, True]
 
 
 def test_the_last_key_that_is_removed_is_refused_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

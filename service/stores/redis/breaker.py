@@ -52,6 +52,7 @@ class Breaker:
         """The call's result; None when Redis failed or is left alone. An outage is one line in the log."""
         if self.is_open:
             return None
+        was_away = self._away
         # While one tries whether it is back, the others go on without.
         self._again_s = self._clock() + PAUSE_S
         running = asyncio.ensure_future(call())
@@ -67,7 +68,7 @@ class Breaker:
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             return None
-        if self._away:
+        if was_away and self._away:  # an answer to what was asked before the outage says nothing about it
             self._away = False
             log.info("%s: Redis is back", self._purpose)
         return result

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 
 from service.stores.redis.advice import CacheAdvice
 from service.stores.redis.breaker import Breaker
+from service.stores.redis.connection import describe
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,10 @@ FLOATS: Final = np.dtype("<f4")
 QUEUE_BYTES: Final = 16 << 20
 """Of values that wait to be written; what comes beyond is dropped."""
 OVERHEAD_BYTES: Final = 200
-WRITTEN_AT_ONCE: Final = 256
+AT_ONCE: Final = 256
+"""Entries in one call of Redis: the prompts of a large label set (20 MB) take longer than a call may."""
+READ_LIMIT_S: Final = 0.5
+"""After which the rest of a look-up is taken for misses."""
 CLOSE_LIMIT_S: Final = 0.5
 
 
@@ -62,6 +67,7 @@ class RedisEmbeddingCache:
         self._nothing = asyncio.Event()
         self._nothing.set()
         self._writer: asyncio.Task[None] | None = None
+        self._refused = False
 
     async def start(self) -> None:
         """Never fails and never waits: whether Redis is there shows at the first look-up."""
@@ -69,14 +75,20 @@ class RedisEmbeddingCache:
         self._writer.add_done_callback(_ended)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        if not keys:
-            return {}
-        names = [PREFIX + key for key in keys]
-        values = await self._breaker.ask(lambda: self._client.mget(names))
-        if values is None:
-            return {}
-        found = {key: _unpack(value) for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
-        return {key: embedding for key, embedding in found.items() if embedding is not None}
+        found: dict[str, NDArray[np.float32]] = {}
+        until_s = time.monotonic() + READ_LIMIT_S
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            values = await self._read(some)
+            if values is None:
+                break
+            unpacked = {
+                key: _unpack(value) for key, value in zip(some, values, strict=True) if isinstance(value, bytes)
+            }
+            found |= {key: embedding for key, embedding in unpacked.items() if embedding is not None}
+            if time.monotonic() > until_s:
+                break
+        return found
 
     async def put_many(self, embeddings: Mapping[str, NDArray[np.float32]]) -> None:
         """Returns at once. What does not fit into the queue, or comes while Redis is left alone, is dropped."""
@@ -109,6 +121,10 @@ class RedisEmbeddingCache:
         await self._breaker.close()
         await self._client.aclose()
 
+    async def _read(self, keys: Sequence[str]) -> Sequence[bytes | str | None] | None:
+        names = [PREFIX + key for key in keys]
+        return await self._breaker.ask(lambda: self._client.mget(names))
+
     async def _write(self) -> None:
         if self._advice is not None:
             await self._advice.give(self._client, self._breaker)
@@ -120,17 +136,26 @@ class RedisEmbeddingCache:
             self._nothing.set()
 
     async def _write_some(self) -> None:
-        entries = [self._waiting.popleft() for _ in range(min(WRITTEN_AT_ONCE, len(self._waiting)))]
+        entries = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
         self._waiting_bytes -= sum(entry.size for entry in entries)
-        if await self._breaker.ask(lambda: self._send(entries)) is None:
+        answers = await self._breaker.ask(lambda: self._send(entries))
+        if answers is None:
             self._observer.shared_cache_dropped(len(entries))
+            return
+        refusals = [each for each in answers if isinstance(each, Exception)]
+        if refusals:
+            self._observer.shared_cache_dropped(len(refusals))
+            if not self._refused:  # once: the metric tells the rest
+                log.warning("the cache's Redis server refuses what is written to it: %s", describe(refusals[0]))
+            self._refused = True
 
-    async def _send(self, entries: Sequence[_Entry]) -> int:
+    async def _send(self, entries: Sequence[_Entry]) -> list[object]:
+        """An answer for each; a refusal, as of a full server, is an exception in it. Such a server is not away."""
         # Not a transaction: each entry is right by itself.
         pipeline = self._client.pipeline(transaction=False)
         for entry in entries:
             pipeline.set(entry.name, entry.value, px=self._ttl_ms)
-        return len(await pipeline.execute())
+        return await pipeline.execute(raise_on_error=False)
 
 
 def _ended(writer: asyncio.Task[None]) -> None:

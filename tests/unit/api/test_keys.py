@@ -187,6 +187,19 @@ async def test_a_batch_beyond_the_limit_is_answered_and_waited_for_afterwards(lo
         assert 120 <= int(response.headers["retry-after"]) <= 150, "four images too many, and the one that is asked for"
 
 
+async def test_another_limit_is_not_bound_by_what_is_owed_under_the_one_before(
+    locked: Locked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.keys_file.LOOK_EVERY_S", 0.0)
+    async with locked(api_key("k", images_per_minute=1)) as client:
+        batch = classify_call(*[jpeg(seed=seed) for seed in range(6)])
+        assert (await client.post("/v1/classify", json=batch, headers=bearer("k"))).status_code == 200
+        refused = await client.post("/v1/classify", json=batch, headers=bearer("k"))
+        assert int(refused.headers["retry-after"]) > 240
+        keys_file(tmp_path, api_key("k", images_per_minute=100))
+        assert (await client.post("/v1/classify", json=batch, headers=bearer("k"))).status_code == 200
+
+
 async def test_a_call_without_images_costs_none(locked: Locked) -> None:
     async with locked(api_key("k", images_per_minute=1)) as client:
         for _ in range(3):

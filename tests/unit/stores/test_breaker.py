@@ -87,6 +87,25 @@ async def test_an_outage_is_one_line_in_the_log_and_one_when_it_is_over(caplog: 
     assert server.failures == 3
 
 
+async def test_an_answer_to_what_was_asked_before_an_outage_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    may_answer = asyncio.Event()
+
+    async def answer() -> str:
+        await may_answer.wait()
+        return "answer"
+
+    server = Server()
+    with caplog.at_level(logging.INFO):
+        before = asyncio.create_task(server.breaker.ask(answer))
+        await asyncio.sleep(0)
+        server.mood = "refuses"
+        await server.ask()
+        may_answer.set()
+        assert await before == "answer"
+    assert server.breaker.is_open
+    assert len(caplog.records) == 1
+
+
 async def test_who_waits_leaves_in_time_and_the_call_goes_on() -> None:
     """So that a connection which is slow to be made is there for the next caller."""
     may_answer, answered = asyncio.Event(), asyncio.Event()
