@@ -97,7 +97,7 @@ class Metrics:
         self._jobs_queued = Gauge("quorum_jobs_queued", "Jobs that wait in this process.", registry=self.registry)
         self._state_up = Gauge(
             "quorum_state_up",
-            "1: the state can be reached, when it was last tried. 0: it is away.",
+            "1: the state can be used, when it was last tried. 0: it is away, or refuses.",
             registry=self.registry,
         )
         self._state_up.set(1)

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from service.stores.redis.advice import CacheAdvice
 from service.stores.redis.breaker import Breaker
-from service.stores.redis.connection import describe
+from service.stores.redis.connection import describe, hang_up
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class RedisEmbeddingCache:
             self._writer.cancel()
             await asyncio.wait([self._writer])
         await self._breaker.close()
-        await self._client.aclose()
+        await hang_up(self._client)
 
     async def _read(self, keys: Sequence[str]) -> Sequence[bytes | str | None] | None:
         names = [PREFIX + key for key in keys]

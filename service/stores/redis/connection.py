@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -32,6 +33,9 @@ OPTIONS: Final = {
     "username",
 }
 """What may follow `?` in an address. Timeouts and retries are not among it: they are promises of this program."""
+
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""The client's own options, which giving others replaces; in seconds, but for the count."""
 
 RETRY_AFTER_S: Final = 1.0
 CLIENT_NAME: Final = "quorum"
@@ -78,6 +82,7 @@ def connect(url: str, *, variable: str, limits: Limits = Limits()) -> Redis:
         timeout=limits.call_s,
         socket_connect_timeout=limits.connect_s,
         socket_timeout=limits.call_s,
+        **_tcp_options(url, limits),
         # A command that was sent and not answered may have been carried out. Whoever sends it decides.
         retry=Retry(NoBackoff(), 0),
         # RESP3 brings a hosted service's maintenance messages, and nothing that is used here.
@@ -85,6 +90,12 @@ def connect(url: str, *, variable: str, limits: Limits = Limits()) -> Redis:
         client_name=CLIENT_NAME,
     )
     return Redis.from_pool(pool)
+
+
+async def hang_up(client: Redis) -> None:
+    """End a client, also one whose server takes no leave: one that hangs does not take what is still to be sent."""
+    with suppress(RedisError, OSError):
+        await client.aclose()
 
 
 @asynccontextmanager
@@ -107,7 +118,19 @@ def unavailable() -> UnavailableError:
 
 def describe(error: BaseException) -> str:
     """For logs: the kind and the words of an error. The client's errors name hosts and ports, and no password."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # A server that knows no AUTH, for one, repeats what it was given.
+    words = str(error).partition(", with args beginning with")[0]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _tcp_options(url: str, limits: Limits) -> dict[str, Any]:
+    """So that what was given up is not carried out long afterwards, over what was written since: the kernel goes on for
+    minutes to deliver what was sent on a connection that is closed already, when the network has come back."""
+    if urlsplit(url).scheme == "unix":
+        return {}
+    found = KEEPALIVE | {"TCP_USER_TIMEOUT": round(limits.call_s * 1e3)}
+    options = {getattr(socket, name): value for name, value in found.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": options}
 
 
 def _check(url: str, variable: str) -> None:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from service.stores.base import RateLimits
 from service.stores.redis.breaker import Breaker
+from service.stores.redis.connection import hang_up
 
 PREFIX: Final = "quorum:limit:"
 
@@ -45,4 +46,4 @@ class RedisRateLimits:
 
     async def close(self) -> None:
         await self._breaker.close()
-        await self._client.aclose()
+        await hang_up(self._client)

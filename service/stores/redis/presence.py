@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.errors import UnavailableError
-from service.stores.redis.link import HURRY_S, Link
+from service.stores.redis.link import HURRY_S, Link, is_replica
 from service.stores.redis.scripts import BEAT, LEAVE
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ DEFAULT_TIMING: Final = Timing()
 
 
 class Pulse:
-    """`lost` is called when everything that the server held is gone or was replaced; `returned` when it answers first,
-    and again after each time away."""
+    """`lost` is called when what the server held is gone or another server is to be looked for; `returned` when it
+    answers first, and again after each time away."""
 
     def __init__(
         self, link: Link, timing: Timing, *, lost: Callable[[], None], returned: Callable[[], Awaitable[None]]
@@ -79,8 +79,10 @@ class Pulse:
         lease_ms = round(self.timing.lease_s * 1e3)
         try:
             epoch = await self._link.ask(BEAT, self.owner, lease_ms, secrets.token_hex(8), limit_s=LIMIT_S)
-        except UnavailableError:
+        except UnavailableError as error:
             self._steady_since_s = None
+            if is_replica(error):
+                await self._start_over()
             raise
         if self._steady_since_s is None or time.monotonic() - self._last_s > self.timing.gap_s:
             self._steady_since_s = began_s
@@ -88,11 +90,15 @@ class Pulse:
         first, back = self._epoch is None, self._link.away
         if not first and epoch != self._epoch:
             log.error("the state's Redis lost or exchanged what it held; what others know of it is dropped")
-            self._lost()
+            await self._start_over()
         self._epoch = epoch
         self._link.found()
         if first or back:
             await self._returned()
+
+    async def _start_over(self) -> None:
+        await self._link.start_over()
+        self._lost()
 
     async def run(self) -> None:
         """Beat for ever."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from service.deadline import Deadline
 from service.errors import ConfigurationError, UnavailableError
@@ -16,14 +16,14 @@ from service.policies import ArtefactKind
 from service.stores.base import ArtefactVersion, Retention, StoredLabelSet
 from service.stores.following import Followed
 from service.stores.redis.artefacts import RedisArtefacts
-from service.stores.redis.connection import connect, describe
+from service.stores.redis.connection import NotConnectedError, answering, connect, describe, hang_up
 from service.stores.redis.durability import durability_warnings
 from service.stores.redis.jobs import RedisJobs
 from service.stores.redis.label_sets import KINDS, RedisLabelSets
-from service.stores.redis.link import HURRY_S, LIMIT_S, LIMITS, Link, StateObserver
+from service.stores.redis.link import HURRY_S, LIMIT_S, LIMITS, SILENT_S, Link, StateObserver
 from service.stores.redis.presence import DEFAULT_TIMING, Pulse, Timing
 from service.stores.redis.rows import read_label_set, read_version
-from service.stores.redis.scripts import ACTIVE_ARTEFACTS, GET_LABEL_SET
+from service.stores.redis.scripts import ACTIVE_ARTEFACTS, CHANGES, GET_LABEL_SET
 from service.stores.redis.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 VARIABLE: Final = "QUORUM_STATE_URL"
 KEPT: Final = 1_024
 """Label sets that are known in memory. One is some kilobytes, or a megabyte with ten thousand prompts."""
+
+RIGHTS: Final = "~quorum:* &quorum:* +@all -@dangerous +client|setname"
+"""That a user of the server needs, in the words of its ACL."""
 
 START_WAIT_S: Final = 5.0
 END_S: Final = 0.2
@@ -46,7 +49,7 @@ class RedisState:
         self._client: Redis = connect(url, variable=VARIABLE, limits=LIMITS)
         self._link = Link(self._client, observer)
         self._subscription = Subscription(self._client, self._changed)
-        self._pulse = Pulse(self._link, timing, lost=lambda: self._changed(None), returned=self._look_at_durability)
+        self._pulse = Pulse(self._link, timing, lost=self._lost, returned=self._look_at_durability)
         self._known_sets = Followed(self._ask_label_set, self._subscription.hears, kept=KEPT)
         self._known_active = Followed(self._ask_active, self._subscription.hears, kept=KEPT)
         self._warned: tuple[str, ...] | None = ()
@@ -63,7 +66,7 @@ class RedisState:
         try:
             await self._first_beat()
         except BaseException:
-            await self._client.aclose()
+            await hang_up(self._client)
             raise
         self._tasks = [
             asyncio.create_task(self._pulse.run(), name="beat"),
@@ -75,13 +78,14 @@ class RedisState:
             await _end(self._tasks)
             self._tasks = []
             await self._pulse.leave()
-        await self._client.aclose()
+        await hang_up(self._client)
 
     async def _first_beat(self) -> None:
         deadline = Deadline.after(START_WAIT_S)
         while True:
             try:
                 await self._pulse.beat()
+                await self._may_publish()
             except UnavailableError as error:
                 _check_refusal(error)
                 if deadline.passed:
@@ -90,6 +94,15 @@ class RedisState:
             else:
                 return
             await asyncio.sleep(self._pulse.timing.beat_s)
+
+    async def _may_publish(self) -> None:
+        """A user of Redis may have all keys and commands, and no channel: that is the default of Redis 7."""
+        async with answering("publishing", limit_s=HURRY_S):
+            await self._client.publish(CHANGES, "")
+
+    def _lost(self) -> None:
+        self._changed(None)
+        self._subscription.renew()
 
     def _changed(self, name: str | None) -> None:
         self._known_sets.stale(name)
@@ -109,11 +122,16 @@ class RedisState:
             log.warning(warning)
         self._warned = warnings
 
+    def _limit_s(self, in_hurry: bool) -> float:
+        if not in_hurry:
+            return LIMIT_S
+        return HURRY_S if self._subscription.hears() else SILENT_S
+
     async def _ask_label_set(self, name: str, in_hurry: bool) -> StoredLabelSet | None:
-        return read_label_set(name, await self._link.read(GET_LABEL_SET, name, limit_s=_limit_s(in_hurry)))
+        return read_label_set(name, await self._link.read(GET_LABEL_SET, name, limit_s=self._limit_s(in_hurry)))
 
     async def _ask_active(self, label_set: str, in_hurry: bool) -> Mapping[ArtefactKind, ArtefactVersion]:
-        rows = await self._link.read(ACTIVE_ARTEFACTS, label_set, *KINDS, limit_s=_limit_s(in_hurry))
+        rows = await self._link.read(ACTIVE_ARTEFACTS, label_set, *KINDS, limit_s=self._limit_s(in_hurry))
         found = [(kind, row) for name, row in rows for kind in KINDS if kind == name.decode()]
         return {kind: read_version(label_set, kind, row) for kind, row in found}
 
@@ -128,14 +146,17 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=END_S)
 
 
-def _limit_s(in_hurry: bool) -> float:
-    return HURRY_S if in_hurry else LIMIT_S
+def _check_refusal(error: UnavailableError) -> None:
+    """Raises `ConfigurationError` when the server does not let this user in, or not do what is needed.
 
-
-def _check_refusal(error: BaseException) -> None:
-    """Raises `ConfigurationError` when the server is there and says no."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, AuthenticationError | ResponseError):
-            raise ConfigurationError(f"{VARIABLE}: the server refuses: {describe(cause)}") from error
+    Other refusals pass: no memory left, a failed save, a replica that is about to become the one that takes writes.
+    """
+    cause = error.__cause__
+    refused = isinstance(cause, NoPermissionError) or "unknown command" in str(cause)
+    if isinstance(cause, NotConnectedError):
         cause = cause.__cause__
+        refused = isinstance(cause, AuthenticationError | ResponseError)
+    if cause is not None and refused:
+        raise ConfigurationError(
+            f"{VARIABLE}: the server refuses: {describe(cause)}. It takes the right password, and the rights {RIGHTS}."
+        ) from error

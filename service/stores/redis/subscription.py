@@ -37,10 +37,16 @@ class Subscription:
         self._client = client
         self._changed = changed
         self._heard_s = -HEARS_S
+        self._outdated = False
 
     def hears(self) -> bool:
         """Whether whatever changed until a moment ago has been told by now."""
         return time.monotonic() - self._heard_s < HEARS_S
+
+    def renew(self) -> None:
+        """Follow over a new connection: the one that is open may lead to a server that nobody writes to any more."""
+        self._heard_s = -HEARS_S
+        self._outdated = True
 
     async def run(self) -> None:
         """Follow for ever, over one connection after the other."""
@@ -56,10 +62,11 @@ class Subscription:
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self, listening: PubSub) -> None:
+        self._outdated = False
         await listening.subscribe(CHANGES)
         answered_s = time.monotonic()
         pinged_s = answered_s - PING_S
-        while True:
+        while not self._outdated:
             now_s = time.monotonic()
             if now_s - answered_s > SILENCE_S:
                 raise TimeoutError("no answer to pings")

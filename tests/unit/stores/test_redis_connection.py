@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,31 @@ async def test_a_wrong_password_is_unavailable_and_not_shown(
     assert isinstance(raised.value.__cause__, NotConnectedError)
     assert "AuthenticationError" in caplog.text
     assert "wr0ng" not in caplog.text + str(raised.value.__cause__)
+    await client.aclose()
+
+
+async def test_an_answer_that_repeats_the_password_is_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with redis_at(tmp_path, options=("--rename-command", "AUTH", "")) as server:
+        client = connect(server.url.replace("redis://", "redis://user:s3cret@"), variable="QUORUM_X")
+        with pytest.raises(UnavailableError) as raised:
+            async with answering("looking", limit_s=5.0):
+                await client.get("x")
+        assert "unknown command" in caplog.text
+        assert "s3cret" not in caplog.text + str(raised.value.__cause__)
+        await client.aclose()
+
+
+async def test_the_kernel_gives_up_too_what_was_given_up(own_redis: RedisServer) -> None:
+    client = connect(own_redis.url, variable="QUORUM_X", limits=QUICK)
+    await client.get("x")
+    writer = client.connection_pool._available_connections[0]._writer
+    assert writer is not None
+    found = writer.get_extra_info("socket")
+    assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 300
+    assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     await client.aclose()
 
 

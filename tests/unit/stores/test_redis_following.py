@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from service.stores.redis import RedisState
+from service.stores.redis.link import HURRY_S, LIMIT_S, SILENT_S
 from service.stores.redis.presence import Timing
+from service.stores.redis.scripts import Script, Word
 from service.stores.redis.subscription import Subscription
 from tests.support.redis import RedisServer, redis_at
 from tests.support.state import CARS, PETS, content, redis_state
@@ -120,6 +122,27 @@ async def test_a_connection_on_which_nothing_comes_is_not_trusted(own_redis: Red
         assert stored is not None, "it is known all the same"
         own_redis.resume()
         await until(lambda: trusts(state))
+
+
+async def test_a_silent_server_is_not_waited_for_where_something_is_known(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(own_redis) as state:
+        await state.label_sets.put("pets", PETS)
+        limits: list[float] = []
+        read = state._link.read
+
+        async def noting(script: Script, *arguments: Word, limit_s: float) -> object:
+            limits.append(limit_s)
+            return await read(script, *arguments, limit_s=limit_s)
+
+        monkeypatch.setattr(state._link, "read", noting)
+        assert await state.label_sets.get("pets") is not None
+        assert await state.label_sets.get("cars") is None
+        monkeypatch.setattr(state._subscription, "hears", lambda: False)
+        assert await state.label_sets.get("pets") is not None
+        assert await state.label_sets.get("cars") is None
+        assert limits == [HURRY_S, LIMIT_S, SILENT_S, LIMIT_S]
 
 
 async def test_own_writes_are_seen_at_once_also_without_a_subscription(redis: RedisServer) -> None:

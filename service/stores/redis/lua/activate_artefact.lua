@@ -7,8 +7,8 @@ end
 if objection(name, row[2]) then
   return {'unfit', row}
 end
+publish(name)
 local head = head_key(name, kind)
 redis.call('HSET', head, 'active', version)
 redis.call('ZADD', head .. ':versions', redis.call('HINCRBY', head, 'activations', 1), version)
-publish(name)
 return {'active', about(name, kind, version)}

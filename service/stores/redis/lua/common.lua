@@ -21,6 +21,7 @@ local function now()
   return time[1] .. string.format('%06d', tonumber(time[2]))
 end
 
+-- To be called before the first write: whoever may not publish is then refused as a whole. Others hear of it afterwards.
 local function publish(name)
   redis.call('PUBLISH', P .. 'changes', name)
 end
@@ -57,6 +58,7 @@ end
 
 -- Make the next version the active one, and forget those that were active longest ago beyond `kept`.
 local function put_artefact(name, kind, digest, metadata, tensors, kept)
+  publish(name)
   local head = head_key(name, kind)
   local version = tostring(redis.call('HINCRBY', head, 'newest', 1))
   local activation = redis.call('HINCRBY', head, 'activations', 1)
@@ -68,7 +70,6 @@ local function put_artefact(name, kind, digest, metadata, tensors, kept)
     redis.call('DEL', version_key(name, kind, old))
     redis.call('ZREM', head .. ':versions', old)
   end
-  publish(name)
   return version
 end
 
