@@ -12,6 +12,7 @@ import ctypes
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ import triton_python_backend_utils as pb_utils
 
 TRITON_TYPES = {"tensor(uint8)": "TYPE_UINT8", "tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
 ERRORS_ONLY = 3
+IDLE_S = 0.002
+"""An instance that had nothing to do for so long took its requests as they came."""
 
 
 class TritonPythonModel:
@@ -33,19 +36,23 @@ class TritonPythonModel:
         _check_tensors(config, self._session)
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self._outputs = [tensor["name"] for tensor in config["output"]]
+        self._ended_s = 0.0
         pb_utils.Logger.log_info(f"{args['model_instance_name']}: on ONNX Runtime {ort.__version__}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response per request, in order. Requests that the batcher put together are run as one batch."""
         responses: list[Any] = [None] * len(requests)
         live = []
+        # Asking the server takes as long as reading a picture; who did not wait has hardly left.
+        waited = time.monotonic() - self._ended_s < IDLE_S
         for index, request in enumerate(requests):
-            if request.is_cancelled():
+            if waited and request.is_cancelled():
                 responses[index] = _error("the caller gave up", pb_utils.TritonError.CANCELLED)
             else:
                 live.append((index, request, self._read(request)))
         for (index, request, _), answer in zip(live, self._answers([feed for _, _, feed in live]), strict=True):
             responses[index] = answer if not isinstance(answer, list) else self._respond(request, answer)
+        self._ended_s = time.monotonic()
         return responses
 
     def finalize(self) -> None:
