@@ -23,8 +23,7 @@ class RowBudget:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._waiting.remove((rows, turn))
-                self._grant()
+                self._grant()  # without this one, which may have stood before others
             else:  # granted in the very moment in which the caller gave up
                 self.release(rows)
             raise
@@ -34,7 +33,11 @@ class RowBudget:
         self._grant()
 
     def _grant(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            rows, turn = self._waiting.popleft()
-            self._free -= rows
-            turn.set_result(None)
+        while self._waiting:
+            rows, turn = self._waiting[0]
+            if not turn.cancelled():  # whoever gave up is told so later than its turn is
+                if rows > self._free:
+                    return
+                self._free -= rows
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -55,3 +55,29 @@ async def test_rows_granted_to_somebody_who_leaves_in_that_moment_are_given_back
         await waiting
     async with asyncio.timeout(1):
         await budget.acquire(2)
+
+
+async def test_rows_given_back_while_everybody_leaves_are_not_lost() -> None:
+    budget = RowBudget(2)
+    await budget.acquire(2)
+    waiting = [asyncio.create_task(budget.acquire(2)) for _ in range(3)]
+    await settle()
+    for task in waiting:
+        task.cancel()
+    budget.release(2)  # before any of them has run again
+    assert all(
+        isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(*waiting, return_exceptions=True)
+    )
+    async with asyncio.timeout(1):
+        await budget.acquire(2)
+
+
+async def test_who_stays_has_a_turn_although_those_before_leave_in_that_moment() -> None:
+    budget = RowBudget(2)
+    await budget.acquire(2)
+    leaving, staying = asyncio.create_task(budget.acquire(2)), asyncio.create_task(budget.acquire(1))
+    await settle()
+    leaving.cancel()
+    budget.release(2)
+    async with asyncio.timeout(1):
+        await staying
