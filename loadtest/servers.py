@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from loadtest.gateway import HOST, GatewayError, family, free_port, stop_process
 
@@ -151,14 +152,19 @@ def sums_by_model(metrics: str, name: str) -> dict[str, float]:
     return {model: float(value) for found, model, value in SAMPLE.findall(metrics) if found == name}
 
 
+STATE: Final = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
+CACHE: Final = ("--appendonly", "no", "--maxmemory", "384mb", "--maxmemory-policy", "allkeys-lru")
+"""As `compose.yaml` has them: state is on disk before it is acknowledged, a cache may forget."""
+
+
 @contextmanager
-def running_redis() -> Iterator[str]:
-    """The URL of a Redis with an append-only file that is synced at every write, as state wants it."""
+def running_redis(options: Sequence[str]) -> Iterator[str]:
+    """The URL of a Redis server with an empty folder."""
     program = _program("redis-server", "Debian's package redis-server")
     with tempfile.TemporaryDirectory(prefix="quorum-load-") as folder:
         port = free_port()
-        command = [program, "--bind", HOST, "--port", str(port), "--dir", folder, "--save", ""]
-        with _running([*command, "--appendonly", "yes", "--appendfsync", "always"], port, Path(folder)):
+        command = [program, "--bind", HOST, "--port", str(port), "--dir", folder, "--save", "", *options]
+        with _running(command, port, Path(folder)):
             yield f"redis://{HOST}:{port}/0"
 
 

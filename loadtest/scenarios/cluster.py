@@ -24,7 +24,7 @@ from loadtest.payload import ClassifyRequests, Question
 from loadtest.scenarios.bench import Bench, Run, fetch, under_load, warm
 from loadtest.scenarios.load import Case
 from loadtest.scenarios.overhead import timed_post
-from loadtest.servers import TritonPorts, running_proxy, running_redis, sums_by_model
+from loadtest.servers import CACHE, STATE, TritonPorts, running_proxy, running_redis, sums_by_model
 from loadtest.tally import milliseconds, server_timing_ms, spread
 
 AIM_MS = 1.5
@@ -57,9 +57,9 @@ def _parts(bench: Bench, plan: ClusterPlan) -> Iterator[Run]:
         for name, question in (("one backbone", smallest), ("mean of all", Question(policy="mean"))):
             for clients in plan.concurrencies:
                 yield _load(bench, engines, name, question, clients, plan.timing)
-    with running_redis() as url:
-        yield from _cache(bench, url, plan.rounds)
-        yield from _gateways(bench, url, plan.timing)
+    with running_redis(STATE) as state, running_redis(CACHE) as cache:
+        yield from _cache(bench, cache, plan.rounds)
+        yield from _gateways(bench, {"QUORUM_STATE_URL": state, "QUORUM_CACHE_URL": cache}, plan.timing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +198,9 @@ def _cache(bench: Bench, redis_url: str, rounds: int) -> Iterator[Run]:
         }
 
 
-def _gateways(bench: Bench, redis_url: str, timing: Timing) -> Iterator[Run]:
-    """One gateway, the same behind a proxy, and two behind it, all on one Redis and on the cores of this machine."""
-    shared = {"QUORUM_STATE_URL": redis_url, "QUORUM_CACHE_URL": redis_url}
-    on_redis = replace(bench, settings=dict(bench.settings) | shared)
+def _gateways(bench: Bench, shared: Mapping[str, str], timing: Timing) -> Iterator[Run]:
+    """One gateway, the same behind a proxy, and two behind it, all on `shared` and on the cores of this machine."""
+    on_redis = replace(bench, settings=dict(bench.settings) | dict(shared))
     with ExitStack() as stack:
         one, other = (stack.enter_context(on_redis.gateway()) for _ in range(2))
         arrangements = {

@@ -30,7 +30,7 @@ def runs(fake_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     out = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(servers, "TRITON", Path("tests/unit/loadtest/triton_stub.py"))
-        patch.setattr(cluster, "running_redis", lambda: nullcontext("redis://127.0.0.1:1/0"))
+        patch.setattr(cluster, "running_redis", lambda _: nullcontext("redis://127.0.0.1:1/0"))
         patch.setattr(cluster, "running_proxy", last_of)
         path = suite_of(fake_repository, out).cluster()
     page = render.render(results.read_all(out))
