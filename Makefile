@@ -7,7 +7,7 @@ TRITON := var/triton
 TORCH_TESTS := tests/unit/training tests/parity
 
 .DEFAULT_GOAL := help
-.PHONY: help serve triton triton-server training test test-service test-triton test-images lint types format settings openapi wheel clean
+.PHONY: help serve triton triton-server training test test-service test-engines test-images lint types format settings openapi wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -50,7 +50,8 @@ test: $(VENV)/.installed-all ## Run every test (installs torch, some 5 GB)
 test-service: $(VENV)/.installed-service-tests ## Run the tests that need no torch
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(TORCH_TESTS))
 
-test-triton: $(VENV)/.installed-service-tests $(TRITON)/.installed ## Run the API's tests on a Triton server
+test-engines: $(VENV)/.installed-service-tests $(TRITON)/.installed ## Run the API's tests on ONNX Runtime, then on a Triton server
+	$(BIN)/python -m pytest --engine onnx tests/unit/api
 	$(BIN)/python -m pytest --engine triton tests/unit/api
 
 test-images: $(VENV)/.installed-service-tests ## Build the images and run them (root; Debian's buildah, crun, haproxy, mmdebstrap)
