@@ -182,6 +182,7 @@ async def test_a_full_server_that_evicts_nothing_is_still_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tally = Tally()
+    caplog.set_level(logging.INFO)
     with redis_at(tmp_path, ("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")) as server:
         async with cache_on(server.url, tally) as cache:
             await cache.put_many({"a": ROW})
@@ -191,7 +192,7 @@ async def test_a_full_server_that_evicts_nothing_is_still_read(
                 assert set(await cache.get_many(["a"])) == {"a"}
     assert tally.dropped > 0
     assert tally.failures == 0
-    assert ["refuses what is written" in record.getMessage() for record in caplog.records] == [True]
+    assert sum("refuses what is written" in record.getMessage() for record in caplog.records) == 1
 
 
 async def test_a_policy_that_keeps_the_old_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
