@@ -115,10 +115,10 @@ async def test_a_gallery_of_other_towers_is_stale_and_says_how_to_rebuild_it(
 ) -> None:
     old = write_repository(tmp_path / "old", [Spec("small"), Spec("large")])
     new = write_repository(tmp_path / "new", [Spec("small", image_size=40), Spec("large")])
-    async with serve(make_app(model_repository=old)) as client:
+    async with serve(make_app(engine="fake", model_repository=old)) as client:
         await make(client)
         await add(client, image_item("a", 1))
-    async with serve(make_app(model_repository=new)) as client:
+    async with serve(make_app(engine="fake", model_repository=new)) as client:
         shown = (await client.get(f"{URL}/pictures")).json()
         assert '"small"' in shown["stale"]
         for path, body in (("search", {"queries": [{"text": "a"}]}), ("items", {"items": [image_item("b", 2)]})):
