@@ -178,11 +178,18 @@ def evaluate(
             dir_okay=False,
         ),
     ] = None,
+    units: Annotated[Path, typer.Option(help="Folder of the adapter suite's fits.", file_okay=False)] = Path(
+        "var/adapters/units"
+    ),
+    fit: Annotated[
+        bool, typer.Option(help="Adapters: fit what is missing (hours), or report on what is there.")
+    ] = True,
 ) -> None:
     """Measure every exported backbone and the committees on the test splits.
 
     The exported files are run by ONNX Runtime and combined by the gateway's own functions. Prints Markdown tables with
-    95% bootstrap intervals and brings the model card up to date.
+    95% intervals and brings the model card up to date. The suite `adapters` fits adapter ensembles to a frozen backbone
+    instead, and compares these.
     """
     with one_sentence():
         own_card = repository / "README.md"
@@ -193,6 +200,8 @@ def evaluate(
             cache=cache,
             card=card or (own_card if suite is SuiteName.ZOO and own_card.is_file() else None),
             progress=lambda line: typer.echo(line, err=True),
+            units=units,
+            fit=fit,
         )
         typer.echo(run_suite(suite, options))
         typer.echo(f"{options.out}: results written", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from training.cli_errors import adapter_errors, one_sentence
-from training.cli_options import DataDir
+from training.cli_options import DataDir, Plan
 
 
 def adapt(
@@ -86,7 +86,8 @@ def adapter_units(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: the GPU where there is one.")] = "auto",
     minutes: Annotated[float, typer.Option(help="Begin no further unit after so long. 0: never.", min=0)] = 0,
     batch_size: Annotated[int, typer.Option(help="Pairs in a batch; the paper has 256 or 128.", min=2)] = 256,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Fit under bfloat16 autocast.")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Fit under bfloat16 autocast; --plan cpu always does.")] = False,
+    plan: Annotated[Plan, typer.Option(help="All fits, or what one CPU manages in about eight hours.")] = Plan.FULL,
 ) -> None:
     """Fit and measure the adapter experiments, unit by unit, from a pack alone.
 
@@ -94,10 +95,10 @@ def adapter_units(
     it goes on where it was.
     """
     with one_sentence(), adapter_errors():
-        from training.evaluate.adapters.grid import Grid
+        from training.evaluate.adapters.plans import make_grid
         from training.evaluate.adapters.runner import RunOptions, run_grid
 
-        grid = Grid(seeds=range(seeds), labels=label or (), batch_size=batch_size, bf16=bf16)
+        grid = make_grid(plan, seeds=range(seeds), labels=label or (), batch_size=batch_size, bf16=bf16)
         options = RunOptions(pack, out, device, workers, minutes, progress=_to_stderr(True))
         record = run_grid(grid, part or grid.PARTS, options)
         typer.echo(f"{out}: {len(record.results)} units")
@@ -109,13 +110,25 @@ def adapt_timing(
     width: Annotated[int, typer.Option(help="Of the tower; 768 is ViT-B/16.", min=1)] = 768,
     tokens: Annotated[int, typer.Option(help="Positions of one input; ViT-B/16 has 197.", min=1)] = 197,
     runs: Annotated[int, typer.Option(help="Averaged.", min=1)] = 10,
+    units: Annotated[
+        Path | None, typer.Option(help="Folder of fits: keep it there, for the page of the adapters suite.")
+    ] = None,
 ) -> None:
     """Time the low-rank ensemble after a feed-forward part: one branch, three in turn, three as one product."""
     with one_sentence():
         from training.adapters.adapt import choose_device
         from training.adapters.timing import Load, timing_table
 
-        typer.echo(timing_table(choose_device(device), Load(batch, tokens, width, runs)))
+        load = Load(batch, tokens, width, runs)
+        if units is None:  # on a machine that has torch and little else
+            typer.echo(timing_table(choose_device(device), load))
+            return
+        from training.evaluate.adapters.appendix import form_table
+        from training.evaluate.adapters.timed import keep_timing, measure_timing
+
+        timing = measure_timing(choose_device(device), load)
+        keep_timing(units, timing)
+        typer.echo(form_table(timing.seconds))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -1,5 +1,6 @@
 """Options that several commands of `python -m training` share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,3 +12,10 @@ DataDir = Annotated[
         "--data", help="Folder of Parquet files, one per source. May be given several times.", file_okay=False
     ),
 ]
+
+
+class Plan(StrEnum):
+    """Which fits of the adapter experiments are made."""
+
+    FULL = "full"
+    CPU = "cpu"

@@ -22,6 +22,7 @@ from training.adapters.attach import Adapted, attach
 from training.adapters.pack import Pack
 from training.adapters.pairs import Pairs, pairs_of_pack
 from training.adapters.settings import TRAINING_SETS
+from training.data.rows import DataError
 from training.evaluate.adapters.measure import Tested, measure, open_tested, pair_loss
 from training.evaluate.adapters.units import Result, Unit, told
 from training.models.towers import build_model
@@ -31,7 +32,9 @@ LOST: Final = 1e9
 
 
 def pack_digest(path: Path) -> str:
-    """sha256 of the file, in hex."""
+    """sha256 of the file, in hex. Raises `DataError` where there is none."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; write it with `python -m training adapter-pack`")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

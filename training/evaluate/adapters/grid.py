@@ -100,7 +100,7 @@ def chosen_rates(results: Sequence[Result]) -> dict[tuple[str, str, int], float]
 class Grid:
     """All units, part by part. `seeds` and `labels` cut it down; `backbone` is only a name in results."""
 
-    PARTS: Final = ("rates", "adaptation", "transfer", "sources", "sweeps", "rates-long", "long")
+    PARTS: tuple[str, ...] = ("rates", "adaptation", "transfer", "sources", "sweeps", "rates-long", "long")
 
     def __init__(
         self,

@@ -1,6 +1,5 @@
 """What an adapted CLIP finds and names on the test rows of one source, on the device that fitted it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +19,6 @@ from training.models.tokenizer import encode
 
 RECALL_AT: Final = (1, 5, 10)
 CHUNK: Final = 1024
-DISTINCT: Final = 100
-"""Captions that a source needs for a search to be one: with fewer, they are class names in other words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +34,6 @@ class Tested:
     prompts: Tensor | None = None
     class_of: Tensor | None = None
     truth: Tensor | None = None
-
-    @property
-    def is_search(self) -> bool:
-        """Whether recall says more than top-1 accuracy does."""
-        return len(self.searched) >= DISTINCT
 
 
 def open_tested(pack: Pack, pixels: npt.NDArray[np.uint8], source: str, device: torch.device) -> Tested:
@@ -115,14 +107,3 @@ def pair_loss(adapted: Adapted, pairs: Pairs) -> float:
         image = torch.cat([embed_pictures(adapted, part) for part in torch.split(pairs.images, CHUNK)])
         text = torch.cat([embed_texts(adapted, part) for part in torch.split(pairs.ids[texts], CHUNK)])
         return matching_loss(image, text, adapted.logit_scale.exp(), pairs.matches(at, texts)).item()
-
-
-def headline_metric(scores: Mapping[str, float], *, is_search: bool) -> str:
-    """The one figure by which a source is summed up: image retrieval by text, as in the paper, where captions make a
-    search of it; else accuracy over classes."""
-    return "text R@1" if is_search or "balanced" not in scores else "balanced"
-
-
-def mean_of(values: Sequence[float]) -> float:
-    """Their mean."""
-    return float(np.mean(values))

@@ -131,12 +131,18 @@ class Record:
     @classmethod
     def read(cls, out: Path) -> "Record":
         """What the folder holds. A line that a kill cut off is removed from the file."""
+        record = cls.open(out)
+        write_results(out / UNITS, record.results.values())
+        return record
+
+    @classmethod
+    def open(cls, out: Path) -> "Record":
+        """What the folder holds. No file is touched: a run may be at work on them."""
         record = cls(out, read_results(out / UNITS))
         if (out / STATES).is_file():
             for name, value in load_tensors(out / STATES)[0].items():
                 label, _, rest = name.partition("/")
                 record.states.setdefault(label, {})[rest] = value
-        write_results(out / UNITS, record.results.values())
         return record
 
     def add(self, result: Result) -> None:
@@ -157,7 +163,7 @@ def run_grid(grid: Grid, parts: Sequence[str], options: RunOptions) -> Record:
     What is there is read first, so a run that was killed goes on where it was.
     """
     deadline = time.time() + 60 * options.minutes if options.minutes else float("inf")
-    record, digest = Record.read(options.out), pack_digest(options.pack)
+    digest, record = pack_digest(options.pack), Record.read(options.out)
     with Crew(options, deadline).at_work() as crew:
         options.progress(f"{workers_of(options)} processes; {len(record.results)} units are there")
         for part in parts:

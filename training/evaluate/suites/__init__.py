@@ -12,6 +12,7 @@ class SuiteName(StrEnum):
     ZOO = "zoo"
     COMMITTEE = "committee"
     RETRIEVAL = "retrieval"
+    ADAPTERS = "adapters"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class SuiteOptions:
 
     `data`: folders of Parquet files; `repository`: the model repository; `out`: the folder for results; `cache`: the
     folder for embeddings; `card`: the model card that the zoo suite brings up to date, null for none; `progress` hears
-    what is at work.
+    what is at work. `units`: the folder of the adapters suite's fits; `fit`: whether it computes what is missing there.
     """
 
     data: tuple[Path, ...]
@@ -29,12 +30,14 @@ class SuiteOptions:
     cache: Path
     card: Path | None
     progress: Callable[[str], None]
+    units: Path
+    fit: bool
 
 
 def run_suite(name: SuiteName, options: SuiteOptions) -> str:
     """Measure one suite, write its results, and return its tables.
 
-    Raises `DataError`, `RepositoryError` and `CardError`.
+    Raises `DataError`, `RepositoryError`, `CheckpointError` and `CardError`.
     """
     # Imported here: a command's list of suites should not wait for what one of them needs.
     match name:
@@ -50,3 +53,7 @@ def run_suite(name: SuiteName, options: SuiteOptions) -> str:
             from training.evaluate.suites.retrieval import run as run_retrieval
 
             return run_retrieval(options)
+        case SuiteName.ADAPTERS:
+            from training.evaluate.suites.adapters import run as run_adapters
+
+            return run_adapters(options)

@@ -10,7 +10,7 @@ import torch
 from training.adapters import attach, design
 from training.adapters.pack import load_pack
 from training.evaluate.adapters.bench import frozen_backbone
-from training.evaluate.adapters.measure import accuracy, headline_metric, measure, open_tested, recall
+from training.evaluate.adapters.measure import accuracy, measure, open_tested, recall
 
 pytestmark = pytest.mark.torch
 
@@ -44,12 +44,6 @@ def test_prompts_of_a_class_are_averaged() -> None:
     assert accuracy(pictures, prompts, torch.tensor([0, 0, 1]), torch.tensor([0, 1]))["top1"] == 1
 
 
-def test_sources_are_summed_up_by_search_or_by_classes() -> None:
-    assert headline_metric({"balanced": 0.1}, is_search=False) == "balanced"
-    assert headline_metric({"balanced": 0.1}, is_search=True) == "text R@1"
-    assert headline_metric({}, is_search=False) == "text R@1"
-
-
 def test_a_source_is_measured_by_every_metric_that_it_has(packed: Path) -> None:
     pack = load_pack(packed)
     adapted = attach(frozen_backbone(pack, CPU), design("zero-shot"), seed=0)
@@ -59,7 +53,6 @@ def test_a_source_is_measured_by_every_metric_that_it_has(packed: Path) -> None:
     assert named.keys() == recalls | {"top1", "balanced"}
     tested = open_tested(pack, pixels, "scenes", CPU)
     assert measure(adapted, tested).keys() == recalls
-    assert not tested.is_search
     # Two captions for each of its pictures, each of which is one picture's alone.
     assert tested.owns.sum(dim=1).tolist() == [2] * len(tested.pairs)
     assert tested.owns.sum(dim=0).tolist() == [1] * (2 * len(tested.pairs))

@@ -94,6 +94,22 @@ def test_several_processes_find_what_one_does_and_a_second_run_finds_it_done(pac
     assert _found(again.results) == _found(first)
 
 
+def test_a_missing_pack_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="adapter-pack"):
+        run_grid(SmallGrid(), ["any"], _options(tmp_path / "none", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_looking_at_a_folder_leaves_a_run_at_work_alone(bench: Bench, tmp_path: Path) -> None:
+    result, _ = bench.compute(_unit())
+    append_result(tmp_path / UNITS, result)
+    with (tmp_path / UNITS).open("a") as file:
+        file.write(result.line()[:40])
+    before = (tmp_path / UNITS).read_bytes()
+    assert Record.open(tmp_path).results == {result.key: result}
+    assert (tmp_path / UNITS).read_bytes() == before
+
+
 def test_no_unit_is_begun_after_the_time(packed: Path, tmp_path: Path) -> None:
     assert run_grid(SmallGrid(), ["any"], _options(packed, tmp_path, minutes=1e-6)).results == {}
 
