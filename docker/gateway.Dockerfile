@@ -1,9 +1,10 @@
 # The gateway with the bundled zoo: docker build --file docker/gateway.Dockerfile --tag quorum-gateway .
-# EXTRAS=cpu,lite runs alone (towers and galleries in the process); EXTRAS= needs Triton and, for galleries, Milvus.
+# EXTRAS=cpu,lite,tracing runs alone (towers and galleries in the process); EXTRAS=tracing needs Triton and, for
+# galleries, Milvus.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ARG EXTRAS=cpu,lite
+ARG EXTRAS=cpu,lite,tracing
 WORKDIR /src
 RUN python -m venv /opt/quorum
 # What changes seldom comes first: an edited line of ours installs no dependency again.
@@ -34,11 +35,13 @@ COPY LICENSE NOTICE /srv/quorum/
 COPY model_repository /srv/quorum/model_repository
 WORKDIR /srv/quorum
 # HOME, since the user has no entry in /etc/passwd; the root file system may be read-only, /tmp and var are written to.
+# A container is stopped behind a load balancer more often than not, and ours finds out in two seconds.
 ENV PATH=/opt/quorum/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
-    QUORUM_HOST=0.0.0.0
+    QUORUM_HOST=0.0.0.0 \
+    QUORUM_DRAIN_DELAY_S=3
 USER 10001:10001
 VOLUME ["/srv/quorum/var"]
 EXPOSE 8000

@@ -15,11 +15,13 @@ import typer
 
 from loadtest import machine, raw, render
 from loadtest.client import Arrivals
+from loadtest.external import KEY_VARIABLE, external
 from loadtest.gateway import GatewayError
 from loadtest.images import make_jpegs, read_samples
 from loadtest.payload import Shape
 from loadtest.plan import FULL, QUICK, Plan
 from loadtest.scenarios.bench import Bench
+from loadtest.sizing import Demand, Engine, SizingError, sizing
 from loadtest.suite import Suite
 from loadtest.tower import MODEL, NoTowerError, export_tower
 
@@ -27,7 +29,22 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 RepositoryOption = Annotated[Path, typer.Option("--repository", help="Model repository to serve.", file_okay=False)]
 SamplesOption = Annotated[Path, typer.Option("--samples", help="Photographs the JPEGs are made from.", file_okay=False)]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of the result files.", file_okay=False)]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder of the result files; loadtest/results if left out, with --url var/loadtest.",
+        file_okay=False,
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="Load the gateways behind this address in place of one started here: https://quorum.example. For `closed` "
+        f"and `open`. A key goes into {KEY_VARIABLE}.",
+    ),
+]
 QuickOption = Annotated[bool, typer.Option("--quick", help="A short run, to see that everything works.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Threads per session; 0: half of the cores.")]
 ShapeOption = Annotated[Shape, typer.Option("--shape", help="How an image is sent; raw bytes are the leanest.")]
@@ -40,6 +57,27 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of the Poisson arrivals
 TowerOption = Annotated[
     Path | None, typer.Option("--tower", help=f"Model repository with a {MODEL} sized tower; exported if left out.")
 ]
+LoadOption = Annotated[
+    list[float],
+    typer.Option("--load", min=0.01, help="Share of the measured capacity; may be given several times."),
+]
+RateOption = Annotated[float, typer.Option("--images-per-second", min=0.001, help="To be answered, at the peak.")]
+PoolOption = Annotated[
+    list[str],
+    typer.Option(
+        "--pool",
+        help="NAME=BACKBONE,…:SHARE, several may be given: which backbones it serves, and which share of the images a "
+        "cascade sends there. One pool of the committee if left out.",
+    ),
+]
+EngineOption = Annotated[Engine, typer.Option("--engine", help="Triton runs the towers, or the gateways themselves.")]
+CachedOption = Annotated[float, typer.Option("--cached", min=0, max=1, help="Share of images out of the cache.")]
+BusyOption = Annotated[float, typer.Option("--utilisation", min=0.05, max=1, help="Share of its cores a pod may use.")]
+SpareOption = Annotated[int, typer.Option("--spare", min=0, help="Pods that may be away at any time, of each kind.")]
+GatewayCoresOption = Annotated[
+    float, typer.Option("--cores-per-gateway", min=0.1, help="A gateway pod's cores; Triton's: 2 count.")
+]
+ServerCoresOption = Annotated[float, typer.Option("--cores-per-server", min=0.1, help="A Triton pod's cores.")]
 ItemsOption = Annotated[
     int | None, typer.Option("--items", min=100, help="Of the gallery; 100,000 if left out, 5,000 with --quick.")
 ]
@@ -47,7 +85,10 @@ ItemsOption = Annotated[
 REPOSITORY = Path("model_repository")
 SAMPLES = Path("service/playground/samples")
 OUT = Path("loadtest/results")
+OUT_OF_EXTERNAL = Path("var/loadtest")
 NO_SETTINGS: list[str] = []
+PLANNED: list[float] = []
+ONE_POOL: list[str] = []
 POLICIES = ["single", "mean", "mean-cached"]
 OPEN_POLICIES = ["mean"]
 
@@ -63,9 +104,12 @@ class Options:
     threads: int
     shape: Shape
     settings: dict[str, str]
+    url: str | None
 
     def suite(self, repository: Path) -> Suite:
         """Everything a scenario needs, for one repository. The gateway is told `threads`, so that raw runs match."""
+        if self.url is not None:
+            raise typer.BadParameter("Only `closed` and `open` ask gateways behind an address (--url).")
         if not raw.backbones(repository):
             raise typer.BadParameter(f"{repository} holds no image tower (NAME_image/1/model.onnx).")
         jpegs = make_jpegs(read_samples(self.samples), self.plan.images)
@@ -73,8 +117,21 @@ class Options:
         threads = self.threads or max(1, cores // 2)
         settings = {"QUORUM_INTRA_OP_THREADS": str(threads)} | self.settings
         bench = Bench(repository, jpegs, settings, self.shape)
-        command = machine.without_folders(["python", "-m", "loadtest", *sys.argv[1:]])
-        return Suite(bench, self.plan, threads, cores, self.out, command, typer.echo)
+        return Suite(bench, self.plan, threads, cores, self.out, _command(), typer.echo)
+
+    def load_suite(self) -> Suite:
+        """As `suite`, for the scenarios that need nothing but HTTP."""
+        if self.url is None:
+            return self.suite(self.repository)
+        if self.settings:
+            raise typer.BadParameter("--setting is for a gateway that is started here, not for those behind --url.")
+        try:
+            target = external(self.url, os.environ.get(KEY_VARIABLE))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        jpegs = make_jpegs(read_samples(self.samples), self.plan.images)
+        bench = Bench(self.repository, jpegs, shape=self.shape, external=target)
+        return Suite(bench, self.plan, 0, 0, self.out, _command().replace(self.url, "ADDRESS"), typer.echo)
 
 
 @app.callback()
@@ -82,22 +139,24 @@ def main(
     context: typer.Context,
     repository: RepositoryOption = REPOSITORY,
     samples: SamplesOption = SAMPLES,
-    out: OutOption = OUT,
+    out: OutOption = None,
+    url: UrlOption = None,
     quick: QuickOption = False,
     threads: ThreadsOption = 0,
     shape: ShapeOption = "raw",
     setting: SettingOption = NO_SETTINGS,
 ) -> None:
-    """Start a gateway on 127.0.0.1, load it, write what was measured, and stop it again."""
+    """Start a gateway on 127.0.0.1, load it, write what was measured, and stop it; or load what runs behind --url."""
     settings = {f"QUORUM_{name.upper()}": value for name, _, value in (each.partition("=") for each in setting)}
     plan = QUICK if quick else FULL
-    context.obj = Options(repository, samples, out, plan, threads, shape, settings)
+    folder = out or (OUT if url is None else OUT_OF_EXTERNAL)
+    context.obj = Options(repository, samples, folder, plan, threads, shape, settings, url)
 
 
 @app.command("closed")
 def closed_command(context: typer.Context, policy: PolicyOption = POLICIES) -> None:
     """Images/s and latency at 1, 4, 16 and 64 clients that each wait for their answer."""
-    with _suite(context) as suite:
+    with _load_suite(context) as suite:
         suite.closed(policy)
 
 
@@ -107,10 +166,11 @@ def open_command(
     policy: PolicyOption = OPEN_POLICIES,
     arrivals: ArrivalsOption = "poisson",
     seed: SeedOption = 0,
+    load: LoadOption = PLANNED,
 ) -> None:
-    """Latency from the scheduled arrival at 50, 80 and 120 % of the measured capacity; refusals apart."""
-    with _suite(context) as suite:
-        suite.open_(policy, arrivals, seed)
+    """Latency from the scheduled arrival at shares of the measured capacity (50, 80 and 120 %); refusals apart."""
+    with _load_suite(context) as suite:
+        suite.open_(policy, arrivals, seed, load)
 
 
 @app.command("overhead")
@@ -173,6 +233,27 @@ def all_command(context: typer.Context, tower: TowerOption = None, policy: Polic
         large.closed(["single"])
 
 
+@app.command("sizing")
+def sizing_command(
+    context: typer.Context,
+    images_per_second: RateOption,
+    pool: PoolOption = ONE_POOL,
+    engine: EngineOption = "triton",
+    cached: CachedOption = 0.0,
+    utilisation: BusyOption = 0.6,
+    spare: SpareOption = 1,
+    cores_per_gateway: GatewayCoresOption = 2.0,
+    cores_per_server: ServerCoresOption = 4.0,
+) -> None:
+    """How many pods a load takes, from the committed results and the repository's GFLOPs; measures nothing."""
+    demand = Demand(images_per_second, cached, utilisation, spare, cores_per_gateway, cores_per_server)
+    try:
+        typer.echo(sizing(context.obj.out, context.obj.repository, pool, demand, engine))
+    except SizingError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
 @app.command("render")
 def render_command(context: typer.Context) -> None:
     """Make the results' README.md again from the JSON files."""
@@ -183,6 +264,16 @@ def render_command(context: typer.Context) -> None:
 def _suite(context: typer.Context) -> Iterator[Suite]:
     with _reported(context):
         yield context.obj.suite(context.obj.repository)
+
+
+@contextmanager
+def _load_suite(context: typer.Context) -> Iterator[Suite]:
+    with _reported(context):
+        yield context.obj.load_suite()
+
+
+def _command() -> str:
+    return machine.without_folders(["python", "-m", "loadtest", *sys.argv[1:]])
 
 
 @contextmanager

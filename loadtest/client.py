@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.connection import ConnectionLostError, Pool, Response
-from loadtest.tally import Tally
+from loadtest.tally import Tally, retry_after_s
 
 Arrivals = Literal["poisson", "constant"]
 Requests = Iterator[Sequence[bytes]]
@@ -110,4 +110,7 @@ async def _send(pool: Pool, parts: Sequence[bytes], timeout_s: float) -> Respons
 def _retry_after_s(outcome: Response | str) -> float:
     if isinstance(outcome, str):
         return 0.05  # the server is gone or stuck: do not spin
-    return float(outcome.headers.get(b"retry-after", b"1")) if outcome.status == 429 else 0.0
+    if outcome.status != 429:
+        return 0.0
+    told_s = retry_after_s(outcome)
+    return 1.0 if told_s is None else told_s

@@ -7,6 +7,7 @@ the loop that uvicorn brings along, a 45 kB POST costs a quarter of the CPU that
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -103,25 +104,29 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Idle connections to one address, the last used first; opens another when none is idle."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.host = host
         self.port = port
+        self._tls = tls
         self._idle: list[Connection] = []
 
     async def request(self, parts: Sequence[bytes], timeout_s: float) -> Response:
-        """Send over an idle or a new connection. Raises as `Connection.request` does, and `OSError`."""
-        connection = await self._take()
+        """Send over an idle or a new connection, each part within `timeout_s`. Raises as `Connection.request` does, and
+        `OSError`."""
+        connection = await self._take(timeout_s)
         response = await connection.request(parts, timeout_s)
         if connection.usable:
             self._idle.append(connection)
         return response
 
-    async def _take(self) -> Connection:
+    async def _take(self, timeout_s: float) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
                 return connection
-        _, connection = await asyncio.get_running_loop().create_connection(Connection, self.host, self.port)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout_s):  # whoever drops packets would be tried for minutes
+            _, connection = await loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
         return connection
 
     def close(self) -> None:

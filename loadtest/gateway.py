@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from loadtest.connection import Pool
 
 HOST = "127.0.0.1"
 COMMAND = (sys.executable, "-m", "service.cli", "serve")
@@ -37,6 +40,23 @@ class Usage:
     cpu_s: float
 
 
+class Target(Protocol):
+    """What is asked: a gateway that was started here, or one that somebody else runs."""
+
+    @property
+    def address(self) -> str:
+        """As the header `Host` has it."""
+
+    @property
+    def lines(self) -> str:
+        """Further header lines of every request, each with its line end."""
+
+    def pool(self) -> Pool: ...
+
+    def usage(self) -> Usage | None:
+        """None where its processes cannot be seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """A ready gateway. `ready_s` runs from the start of the process to the first 200 of `/readyz`; `others` are further
@@ -50,6 +70,13 @@ class Gateway:
     @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
+
+    @property
+    def lines(self) -> str:
+        return ""
+
+    def pool(self) -> Pool:
+        return Pool(HOST, self.port)
 
     def usage(self) -> Usage:
         return process_usage(self.pid, *self.others)

@@ -47,11 +47,19 @@ class ClassifyRequests:
     """
 
     def __init__(
-        self, jpegs: Sequence[bytes], question: Question, host: str, shape: Shape = "raw", *, repeat: bool = False
+        self,
+        jpegs: Sequence[bytes],
+        question: Question,
+        host: str,
+        shape: Shape = "raw",
+        *,
+        repeat: bool = False,
+        lines: str = "",
     ) -> None:
+        """`lines` are further header lines, each with its line end."""
         self._salt = secrets.token_hex(2)
         self._encode = base64.b64encode if shape == "json" else bytes
-        self._frames = [_frame(jpeg, question, host, shape) for jpeg in jpegs]
+        self._frames = [_frame(jpeg, question, host, shape, lines) for jpeg in jpegs]
         self._period = len(jpegs) if repeat else 10**8
         self._numbers = itertools.count()
 
@@ -67,7 +75,7 @@ class ClassifyRequests:
         return before, self._encode(stamp(number % self._period, self._salt)), after
 
 
-def _frame(jpeg: bytes, question: Question, host: str, shape: Shape) -> tuple[bytes, bytes]:
+def _frame(jpeg: bytes, question: Question, host: str, shape: Shape, lines: str) -> tuple[bytes, bytes]:
     """The bytes before and after the 18-byte stamp of one image (24 characters in base64)."""
     fields, rest, stamp_bytes = json.dumps(question.fields()), jpeg[len(START_OF_IMAGE) :], STAMP_BYTES
     target, before, after = PATH, b"", b""
@@ -81,10 +89,10 @@ def _frame(jpeg: bytes, question: Question, host: str, shape: Shape) -> tuple[by
         content_type = f"multipart/form-data; boundary={BOUNDARY}"
         before, after = MULTIPART_BEFORE.format(fields=fields).encode(), MULTIPART_AFTER.encode()
     length = len(before) + stamp_bytes + len(rest) + len(after)
-    head = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
-    return head.encode() + before, rest + after
+    head = f"POST {target} HTTP/1.1\r\nHost: {host}\r\n{lines}Content-Type: {content_type}\r\n"
+    return f"{head}Content-Length: {length}\r\n\r\n".encode() + before, rest + after
 
 
-def get(target: str, host: str) -> Sequence[bytes]:
-    """A GET without a body."""
-    return (f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(),)
+def get(target: str, host: str, lines: str = "") -> Sequence[bytes]:
+    """A GET without a body; `lines` as above."""
+    return (f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode(),)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from loadtest.results import Result, read_all
+from loadtest.results import EXTERNAL, Result, read_all
 from loadtest.scenarios import cluster_tables, gallery_tables
 
 Row = list[str]
@@ -52,9 +52,19 @@ def _section(name: str, result: Result) -> str:
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['os']}"
     what = f"Python {versions['python']}, ONNX Runtime {runtime}, numpy {versions['numpy']}"
     served = f"`{zoo['repository']}` ({zoo['precision']}: {', '.join(zoo['backbones'])})"
+    if zoo["repository"] == EXTERNAL:
+        served, what = _elsewhere(zoo["info"])
+        where = f"The generator: {where}"
     about = f"[{name}]({name}), {result['date'][:10]}. {served}. {where}. {what}.\n\n`{result['command']}`\n"
     tables = "\n".join(_tables(result))
     return f"{about}\n{tables}\n"
+
+
+def _elsewhere(info: dict[str, Any]) -> tuple[str, str]:
+    """What an external gateway serves, and in which versions, by its own account."""
+    engine, names = info["engine"], ", ".join(sorted(info["backbones"]))
+    served = f"An external gateway (zoo {info['zoo_digest'][:12]}: {names}; engine {engine}), its machines unknown"
+    return served, "The gateway: " + ", ".join(f"{name} {version}" for name, version in info["versions"].items())
 
 
 def _tables(result: Result) -> list[str]:
@@ -85,14 +95,19 @@ def _failures(run: dict[str, Any]) -> Row:
 
 def _closed(run: dict[str, Any]) -> Row:
     figures = [run["case"], str(run["concurrency"]), f"{run['images_per_s']:.1f}", *_latency(run), *_failures(run)]
-    busy = [f"{run['gateway_busy_cores']:.2f}", f"{run['generator_busy_cores']:.2f}"]
-    return [*figures, *_work(run), *busy, f"{run['gateway_peak_rss_mib']:.0f}"]
+    busy = [_seen(run, "gateway_busy_cores", 2), f"{run['generator_busy_cores']:.2f}"]
+    return [*figures, *_work(run), *busy, _seen(run, "gateway_peak_rss_mib", 0)]
 
 
 def _open(run: dict[str, Any]) -> Row:
     retry = f"{run['retry_after_s']['median']:.0f} s" if run["retry_after_s"] else "-"
     rates = [f"{run['load']:.0%}", f"{run['offered_per_s']:.1f}", f"{run['images_per_s']:.1f}"]
-    return [run["case"], *rates, *_latency(run), *_failures(run), retry, f"{run['gateway_peak_rss_mib']:.0f}"]
+    return [run["case"], *rates, *_latency(run), *_failures(run), retry, _seen(run, "gateway_peak_rss_mib", 0)]
+
+
+def _seen(run: dict[str, Any], name: str, digits: int) -> str:
+    """A figure of the gateway's processes; an external one's cannot be seen."""
+    return f"{run[name]:.{digits}f}" if name in run else "-"
 
 
 def _work(run: dict[str, Any]) -> Row:

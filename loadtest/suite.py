@@ -9,6 +9,7 @@ from typing import Any
 
 from loadtest import raw, results
 from loadtest.client import Arrivals
+from loadtest.external import smallest_backbone
 from loadtest.payload import LABELS, Question
 from loadtest.plan import Plan
 from loadtest.scenarios import cluster_tables, gallery_tables
@@ -43,8 +44,10 @@ class Suite:
         runs = closed(self.bench, self._cases(policies), self.plan.concurrencies, self.plan.timing)
         return self._record("closed", runs, {"timing": asdict(self.plan.timing)})
 
-    def open_(self, policies: Sequence[str], arrivals: Arrivals, seed: int) -> Path:
-        runs = open_(self.bench, self._cases(policies), self.plan.loads, self.plan.timing, arrivals, seed)
+    def open_(self, policies: Sequence[str], arrivals: Arrivals, seed: int, loads: Sequence[float] = ()) -> Path:
+        """`loads` in place of the plan's."""
+        shares = loads or self.plan.loads
+        runs = open_(self.bench, self._cases(policies), shares, self.plan.timing, arrivals, seed)
         return self._record("open", runs, {"timing": asdict(self.plan.timing), "arrivals": arrivals, "seed": seed})
 
     def overhead(self) -> Path:
@@ -80,22 +83,31 @@ class Suite:
         policy = name.removesuffix("-cached")
         question = Question(policy=policy)
         if policy == "single":
-            question = replace(question, backbones=(raw.by_size(self.bench.repository)[0],))
+            question = replace(question, backbones=(self._smallest(),))
         elif policy == "cascade":
             question = replace(question, min_confidence=MIN_CONFIDENCE)
         return Case(f"{name} {' '.join(question.backbones)}".strip(), question, repeat=name != policy)
 
+    def _smallest(self) -> str:
+        if self.bench.external is not None:
+            return smallest_backbone(self.bench.external)
+        return raw.by_size(self.bench.repository)[0]
+
     def _record(self, scenario: str, runs: Iterable[Run], settings: dict[str, Any]) -> Path:
         sizes = [len(jpeg) for jpeg in self.bench.jpegs]
-        common = {
+        common: dict[str, Any] = {
             "request": self.bench.shape,
             "labels": len(LABELS),
             "images": {"count": len(sizes), "pixels": "500x375", "bytes_min": min(sizes), "bytes_max": max(sizes)},
-            "gateway_settings": dict(self.bench.settings),
-            "session_threads": self.threads,
         }
         info = gateway_info(self.bench)
-        result = results.describe(scenario, self.bench.repository, info, common | settings, self.command)
+        if self.bench.external is None:
+            common |= {"gateway_settings": dict(self.bench.settings), "session_threads": self.threads}
+            zoo = results.zoo_of(self.bench.repository, info)
+        else:
+            common |= {"baseline": "none: the gateway is external", "machine_and_versions": "the generator's"}
+            zoo = results.zoo_elsewhere(info)
+        result = results.describe(scenario, zoo, common | settings, self.command)
         result["runs"] = []
         for run in runs:
             self.report(f"{scenario}: {headline(run)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,8 @@ class Tally:
             self.errors[outcome] += 1
         elif outcome.status == 429:
             self.refused_after_s.append(latency_s)
-            self.retry_after_s.append(float(outcome.headers.get(b"retry-after", b"nan")))
+            if (told_s := retry_after_s(outcome)) is not None:
+                self.retry_after_s.append(told_s)
         elif outcome.status != 200:
             self.errors[str(outcome.status)] += 1
         else:
@@ -58,10 +60,20 @@ class Tally:
             "errors": dict(self.errors),
             "latency_ms": milliseconds(self.latencies_s),
             "refusal_latency_ms": milliseconds(self.refused_after_s) if refused else None,
-            "retry_after_s": spread(self.retry_after_s) if refused else None,
+            "retry_after_s": spread(self.retry_after_s) if self.retry_after_s else None,
             "server_timing_ms": server_timing_ms(self.answers),
             "work": work(self.answers),
         }
+
+
+def retry_after_s(refusal: Response) -> float | None:
+    """What `Retry-After` says in seconds. None without one, and for a date: gateways send seconds, proxies in front of
+    them what they like."""
+    try:
+        told_s = float(refusal.headers.get(b"retry-after", b""))
+    except ValueError:
+        return None
+    return told_s if 0.0 <= told_s < math.inf else None
 
 
 def milliseconds(values_s: Sequence[float] | NDArray[np.float64]) -> dict[str, float] | None:

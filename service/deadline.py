@@ -33,9 +33,15 @@ class Deadline:
         return time.monotonic() >= self.at_s
 
     async def wait_for(self, awaitable: Awaitable[T], doing: str) -> T:
-        """What `awaitable` gives. Raises `DeadlineExceededError` when no time is left for `doing`."""
+        """What `awaitable` gives. Raises `DeadlineExceededError` when no time is left for `doing`; a coroutine is then
+        not even begun.
+
+        `asyncio.wait_for` would do, but Python 3.11's forgets that it was cancelled if what it waits for ends in the
+        same moment: work that nobody wants any more would go on.
+        """
         try:
-            return await asyncio.wait_for(awaitable, self.remaining_s)
+            async with asyncio.timeout(self.remaining_s):
+                return await asyncio.ensure_future(awaitable)
         except TimeoutError as error:
             raise deadline_error(doing) from error
 

@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from service.errors import RepositoryError
+from service.policies import Votes
 
 Tower = Literal["image", "text"]
 ResizeMode = Literal["shortest", "squash"]
@@ -27,6 +28,8 @@ COMMON_KEYS: tuple[str, ...] = ("backbone", "tower", "family", "embedding_dim", 
 COMMON_KEYS += ("gflops", "sha256", "provenance")
 IMAGE_KEYS = ("image_size", "resize_mode", "crop", "interpolation", "mean", "std")
 TEXT_KEYS = ("tokenizer", "context_length")
+OPTIONAL_KEYS = ("votes",)
+"""May be left out, and are where they say what is usual: files of before they existed say the same."""
 
 T = TypeVar("T")
 Channels = tuple[float, float, float]
@@ -62,7 +65,8 @@ class TowerConfig:
     """What both towers of a backbone say about themselves.
 
     `gflops` is the cost of one item in 10^9 floating-point operations (2 per multiply-add). `temperature` divides the
-    backbone's logits `logit_scale * cosine`. `sha256` is the hex digest of `1/model.onnx`.
+    backbone's logits `logit_scale * cosine`. `sha256` is the hex digest of `1/model.onnx`. `votes` `when_asked`: the
+    backbone is no member of the committee, and only asked by callers that name it.
     """
 
     backbone: str
@@ -73,6 +77,7 @@ class TowerConfig:
     gflops: float
     sha256: str
     provenance: str
+    votes: Votes = "by_default"
     max_batch_size: int = 64
     instances: int = 2
     dynamic_batching: bool = True
@@ -150,6 +155,7 @@ def parse_config(text: str, path: str) -> ImageTowerConfig | TextTowerConfig:
         gflops=reader.positive_float("gflops"),
         sha256=reader.text("sha256"),
         provenance=reader.text("provenance"),
+        votes=reader.one_of("votes", Votes) if "votes" in parameters else "by_default",
         max_batch_size=max(1, model.max_batch_size),
         instances=max(1, sum(max(1, group.count) for group in model.instance_group)),
         dynamic_batching=model.HasField("dynamic_batching"),
@@ -215,7 +221,8 @@ def _tensor_text(name: str, data_type: int, dims: list[int]) -> str:
 
 
 def _common_parameters(config: ImageTowerConfig | TextTowerConfig) -> dict[str, str]:
-    return {
+    votes = {} if config.votes == "by_default" else {"votes": config.votes}
+    return votes | {
         "backbone": config.backbone,
         "tower": "image" if isinstance(config, ImageTowerConfig) else "text",
         "family": config.family,
@@ -252,8 +259,8 @@ class _KeyReader:
     def check_keys(self, known: tuple[str, ...]) -> None:
         for key in sorted(set(known) - set(self._parameters)):
             self.fail(key, "missing")
-        for key in sorted(set(self._parameters) - set(known)):
-            self.fail(key, f"unknown key; known: {', '.join(sorted(known))}")
+        for key in sorted(set(self._parameters) - {*known, *OPTIONAL_KEYS}):
+            self.fail(key, f"unknown key; known: {', '.join(sorted([*known, *OPTIONAL_KEYS]))}")
 
     def text(self, key: str) -> str:
         value = self._parameters.get(key, "")

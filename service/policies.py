@@ -8,6 +8,9 @@ Policy = Literal["cascade", "nlc", "mean", "mean_logit", "single"]
 ExitReason = Literal["confident", "last_stage", "deadline", "budget", "degraded"]
 ArtefactKind = Literal["controller", "cascade"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Votes = Literal["by_default", "when_asked"]
+"""Whether a backbone is a member of the committee."""
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 FieldType = Literal["string", "integer", "number", "boolean"]
 Metric = Literal["cosine", "ip"]

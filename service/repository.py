@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.errors import RepositoryError, UnknownBackboneError
 from service.model_config import ImageTowerConfig, Preprocessing, TextTowerConfig, parse_config
+from service.policies import Votes
 
 CHUNK_BYTES = 1 << 20
 
@@ -73,15 +74,25 @@ class Backbone:
         return self.image.config.gflops
 
     @property
+    def votes(self) -> Votes:
+        """Whether it is a member of the committee."""
+        return self.image.config.votes
+
+    @property
     def preprocessing(self) -> Preprocessing:
         return self.image.config.preprocessing
 
 
 @dataclass(frozen=True, slots=True)
 class Zoo:
-    """The backbones of one repository, cheapest first (ties by name): the file system decides nothing."""
+    """Backbones, cheapest first (ties by name): the file system decides nothing."""
 
     backbones: tuple[Backbone, ...]
+
+    @property
+    def committee(self) -> Zoo:
+        """Those that vote where nobody is named."""
+        return Zoo(tuple(backbone for backbone in self.backbones if backbone.votes == "by_default"))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,12 +100,12 @@ class Zoo:
 
     @property
     def gflops(self) -> float:
-        """What asking everybody costs, per image."""
+        """What asking all of them costs, per image."""
         return sum(backbone.gflops for backbone in self.backbones)
 
     @property
     def embedding_dim(self) -> int:
-        """Width of the committee's embedding, the concatenation of all."""
+        """Width of their embedding together, the concatenation of all."""
         return sum(backbone.embedding_dim for backbone in self.backbones)
 
     @property
@@ -107,9 +118,9 @@ class Zoo:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def select(self, names: Sequence[str] | None) -> tuple[Backbone, ...]:
-        """The named backbones in the zoo's own order, all for None. Raises `UnknownBackboneError`."""
+        """The named backbones in the zoo's own order, the committee for None. Raises `UnknownBackboneError`."""
         if names is None:
-            return self.backbones
+            return self.committee.backbones
         for name in names:
             if name not in self.names:
                 known = ", ".join(self.names)
@@ -140,7 +151,10 @@ def load_zoo(root: Path) -> Zoo:
         missing = "text" if name in images else "image"
         raise RepositoryError(f"{root / f'{name}_{missing}'}: missing; a backbone needs an image and a text tower")
     backbones = [_pair(images[name], texts[name]) for name in images]
-    return Zoo(tuple(sorted(backbones, key=lambda backbone: (backbone.gflops, backbone.name))))
+    zoo = Zoo(tuple(sorted(backbones, key=lambda backbone: (backbone.gflops, backbone.name))))
+    if not zoo.committee.backbones:
+        raise RepositoryError(f"{root}: quorum.votes is when_asked for every backbone; the committee needs a member")
+    return zoo
 
 
 def _load_tower(config_path: Path) -> ImageTower | TextTower:
@@ -163,7 +177,7 @@ def _load_tower(config_path: Path) -> ImageTower | TextTower:
 
 
 def _pair(image: ImageTower, text: TextTower) -> Backbone:
-    for field in ("embedding_dim", "logit_scale", "temperature", "family"):
+    for field in ("embedding_dim", "logit_scale", "temperature", "family", "votes"):
         ours, theirs = getattr(image.config, field), getattr(text.config, field)
         if ours != theirs:
             raise RepositoryError(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import ConfigurationError
+from service.policies import LogLevel
 
 MIB = 1 << 20
+HTTP_URL: Final = r"^https?://[^/]"
+TRACED_TO: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 GONE = "QUORUM_API_KEYS"
 """What an earlier form of these settings called the keys."""
 MOVED = "QUORUM_STATE_PATH"
@@ -21,6 +24,65 @@ MOVED = "QUORUM_STATE_PATH"
 def usable_cores() -> int:
     """Cores that this process may run on (affinity, not the machine's count)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+T = TypeVar("T", bound=BaseSettings)
+
+
+def _from_environment(kind: type[T]) -> T:
+    """Raises `ConfigurationError`, naming the variable."""
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(map(str, first["loc"][:1]))
+        secret = "SecretStr" in str(kind.model_fields[name].annotation)
+        shown = "" if secret else f" (it is set to {first['input']!r})"
+        variable = f"{kind.model_config['env_prefix']}{name}".upper()
+        # Without its cause, which quotes the input too.
+        raise ConfigurationError(f"{variable}: {first['msg']}{shown}") from (None if secret else error)
+
+
+class TracingSettings(BaseSettings):
+    """OpenTelemetry's own variables, as far as they say whether and where to spans are sent. Its SDK reads the rest."""
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_", extra="ignore", env_ignore_empty=True, frozen=True)
+
+    exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=HTTP_URL,
+        description="Address of an OTLP collector, as in http://collector:4318. Where it is set, requests are traced, "
+        "for which the extra `tracing` has to be installed.",
+    )
+    exporter_otlp_traces_endpoint: str | None = Field(
+        None, pattern=HTTP_URL, description="The same for traces alone, with its path: http://collector:4318/v1/traces."
+    )
+    exporter_otlp_protocol: Literal["http/protobuf"] = Field(
+        "http/protobuf", description="The one protocol that is spoken."
+    )
+    exporter_otlp_traces_protocol: Literal["http/protobuf"] = Field(
+        "http/protobuf", description="The same for traces alone."
+    )
+    traces_exporter: Literal["otlp", "none"] = Field("otlp", description="`none`: nothing is traced.")
+    sdk_disabled: bool = Field(False, description="`true`: nothing is traced.")
+
+    @classmethod
+    def from_environment(cls) -> TracingSettings:
+        """Raises `ConfigurationError`, naming the variable. Where nothing is to be traced, none can be wrong: a
+        platform may set them for all that it runs."""
+        given = {name.upper(): value for name, value in os.environ.items()}
+        off = given.get("OTEL_SDK_DISABLED", "").lower() == "true" or given.get("OTEL_TRACES_EXPORTER") == "none"
+        if off or not any(given.get(name) for name in TRACED_TO):
+            return cls.model_construct()
+        return _from_environment(cls)
+
+    @property
+    def url(self) -> str | None:
+        """Where spans are sent to; None: requests are not traced."""
+        if self.sdk_disabled or self.traces_exporter == "none":
+            return None
+        base = self.exporter_otlp_endpoint
+        return self.exporter_otlp_traces_endpoint or (base and f"{base.removesuffix('/')}/v1/traces")
 
 
 class Settings(BaseSettings):
@@ -51,7 +113,9 @@ class Settings(BaseSettings):
         description="TOML file of the keys of which callers of /v1 must send one as a bearer token, made by `quorum "
         "keys new`, and read again when it changes. Not set: open.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+    log_level: LogLevel = Field(
+        "info", description="Least severe level logged; `PUT /v1/admin/log-level` changes it in a running process."
+    )
 
     engine: Literal["onnx", "triton", "fake"] = Field(
         "onnx",
@@ -108,6 +172,13 @@ class Settings(BaseSettings):
     )
     max_inflight_requests: PositiveInt = Field(128, description="Requests worked on at once; one more is a 429.")
     body_timeout_s: PositiveFloat = Field(20.0, description="How long a caller may take to send a body.")
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="How long requests are still taken after a SIGTERM, while `/readyz` is 503 and every answer closes "
+        "its connection. Behind a load balancer it has to be longer than that takes to send callers elsewhere.",
+    )
     drain_timeout_s: PositiveFloat = Field(25.0, description="How long requests in flight may finish on shutdown.")
 
     max_job_images: PositiveInt = Field(20_000, description="Most images of one fit or calibration.")
@@ -164,15 +235,7 @@ class Settings(BaseSettings):
         if any(name.upper() == MOVED for name in os.environ):
             # Passed over in silence, everything that was stored would seem to be lost.
             raise ConfigurationError(f"{MOVED}: it is called QUORUM_STATE_URL now, and may name a Redis server too.")
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = "_".join(map(str, first["loc"][:1]))
-            secret = "SecretStr" in str(cls.model_fields[name].annotation)
-            shown = "" if secret else f" (it is set to {first['input']!r})"
-            # Without its cause, which quotes the input too.
-            raise ConfigurationError(f"QUORUM_{name.upper()}: {first['msg']}{shown}") from (None if secret else error)
+        return _from_environment(cls)
 
     @field_validator("api_keys_file", "cache_url", "state_url", mode="before")
     @classmethod

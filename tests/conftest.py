@@ -21,7 +21,7 @@ from service.app import create_app
 from service.engines.base import Engine
 from service.engines.fake import FakeEngine
 from service.repository import Zoo, load_zoo
-from service.settings import Settings
+from service.settings import Settings, TracingSettings
 from tests.support.redis import RedisServer, redis_at
 from tests.support.repository import write_repository
 from tests.support.triton import TritonServer, triton_server
@@ -114,7 +114,7 @@ def make_app(request: pytest.FixtureRequest, fake_repository: Path, tmp_path: Pa
     """
     default: str = request.config.getoption("--engine")
 
-    def make(*, engine: Engine | str = default, **overrides: Any) -> FastAPI:
+    def make(*, engine: Engine | str = default, tracing: TracingSettings | None = None, **overrides: Any) -> FastAPI:
         settings = {
             "model_repository": fake_repository,
             "state_url": str(tmp_path / "state.sqlite3"),
@@ -124,7 +124,8 @@ def make_app(request: pytest.FixtureRequest, fake_repository: Path, tmp_path: Pa
         }
         if engine == "triton" and "triton_urls" not in overrides:
             settings["triton_urls"] = (request.getfixturevalue("triton").address,)
-        return create_app(Settings.model_validate(settings), engine=None if isinstance(engine, str) else engine)
+        given = None if isinstance(engine, str) else engine
+        return create_app(Settings.model_validate(settings), engine=given, tracing=tracing)
 
     return make
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -25,12 +25,16 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file that `save_tensors` wrote."""
-    with safe_open(path, framework="pt") as file:
-        metadata = (file.metadata() or {}).get("run")
-        if metadata is None:
-            raise CheckpointError(f"{path}: not a file of this package (no run metadata)")
-        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(metadata)  # noqa: SIM118 - not a mapping
+    """Tensors and metadata of a file that `save_tensors` wrote. Raises `CheckpointError` for another one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get("run")
+            if metadata is None:
+                raise CheckpointError(f"{path}: not a file of this package (no run metadata)")
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, json.loads(metadata)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); remove it") from error
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

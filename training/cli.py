@@ -178,18 +178,23 @@ def evaluate(
             dir_okay=False,
         ),
     ] = None,
-    units: Annotated[Path, typer.Option(help="Folder of the adapter suite's fits.", file_okay=False)] = Path(
-        "var/adapters/units"
-    ),
+    units: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the fits of adapters or experts. Default: var/adapters/units, var/experts/cpu.",
+            file_okay=False,
+        ),
+    ] = None,
     fit: Annotated[
-        bool, typer.Option(help="Adapters: fit what is missing (hours), or report on what is there.")
+        bool, typer.Option(help="Adapters, experts: fit what is missing (hours), or report on what is there.")
     ] = True,
 ) -> None:
     """Measure every exported backbone and the committees on the test splits.
 
     The exported files are run by ONNX Runtime and combined by the gateway's own functions. Prints Markdown tables with
     95% intervals and brings the model card up to date. The suite `adapters` fits adapter ensembles to a frozen backbone
-    instead, and compares these.
+    instead, and compares these; `variants` tells whether what such fits made of a backbone should vote by default;
+    `experts` fine-tunes backbones with experts' labels and probes what they learnt.
     """
     with one_sentence():
         own_card = repository / "README.md"
@@ -200,7 +205,7 @@ def evaluate(
             cache=cache,
             card=card or (own_card if suite is SuiteName.ZOO and own_card.is_file() else None),
             progress=lambda line: typer.echo(line, err=True),
-            units=units,
+            units=units or Path("var/experts/cpu" if suite is SuiteName.EXPERTS else "var/adapters/units"),
             fit=fit,
         )
         typer.echo(run_suite(suite, options))

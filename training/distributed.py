@@ -39,6 +39,19 @@ class World:
         """Everybody's rows in order of rank: [n / size, d] to [n, d]. Gradients flow back to whoever made a row."""
         return rows if self.size == 1 else torch.cat(all_gather(rows.contiguous()))  # type: ignore[no-untyped-call]  # torch's
 
+    def wait(self) -> None:
+        """Until everybody is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of everybody's values, of the same shape; no gradient flows."""
+        if self.size == 1:
+            return values.detach()
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total / self.size
+
     def average_gradients(self, model: nn.Module) -> None:
         """Replace every gradient by its mean over the processes."""
         if self.size == 1:
@@ -55,11 +68,21 @@ def world() -> Iterator[World]:
     if "WORLD_SIZE" not in os.environ:
         yield World()
         return
-    dist.init_process_group("gloo")
+    # Each of two backends for what lies where it works.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """`device` for this process: of several GPUs each process on a machine takes its own."""
+    if str(device) != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(own)
+    return own
 
 
 class SharedBatchNormAct(BatchNormAct2d):

@@ -29,12 +29,16 @@ READY_LIMIT_S = 120.0
 STOP_LIMIT_S = 30.0
 POLL_S = 0.1
 PR_SET_PDEATHSIG = 1
+CORES = "QUORUM_TRITON_CORES"
+"""By this the model instances know how many cores they share."""
 SHARED_MEMORY = f"quorum_{os.getpid()}_"
 
 
 def main() -> int:
     options = parse_options()
-    server, environment = assemble(options.wheel, options.tree), environment_for(options.wheel)
+    server, environment = assemble(options.wheel, options.tree), environment_for(options.wheel, options.cores)
+    # Of a server that was killed, where this process has its number: the first of a container that was restarted.
+    remove_shared_memory()
     signal.signal(signal.SIGTERM, _interrupt)
     # In groups of their own: Ctrl+C reaches this process alone, which ends the command before what it depends on.
     children = [start_server(server_command(server, options), environment)]
@@ -65,6 +69,16 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, metavar="FILE", help="Where the server's own words go.")
     parser.add_argument(
         "--explicit", action="store_true", help="Load everything, and let clients load and unload models."
+    )
+    parser.add_argument(
+        "--load-model", action="append", default=[], metavar="NAME", help="Load this one alone. Can be repeated."
+    )
+    parser.add_argument(
+        "--cores",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="How many to count threads from, where a container's quota is less than the machine has.",
     )
     parser.add_argument("command", nargs="*", help="What to run beside the server.")
     return parser.parse_args()
@@ -97,7 +111,7 @@ def place(source: Path, target: Path) -> None:
     beside.replace(target)
 
 
-def environment_for(wheel: Path) -> dict[str, str]:
+def environment_for(wheel: Path, cores: int) -> dict[str, str]:
     """The stub finds this interpreter (and so its packages) on PATH, and its shared library beside the wheel's."""
     folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
     if not (sysconfig.get_config_var("Py_ENABLE_SHARED") and find_library(folder, name)):
@@ -108,6 +122,7 @@ def environment_for(wheel: Path) -> dict[str, str]:
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
+        CORES: str(cores),
     }
 
 
@@ -131,14 +146,15 @@ def server_command(server: Path, options: argparse.Namespace) -> list[str]:
         f"--metrics-port={options.metrics}",
         "--allow-gpu-metrics=false",
         # Loading is mostly one core's work per model; with more at once, instances are waited for in vain.
-        f"--model-load-thread-count={len(os.sched_getaffinity(0))}",
+        f"--model-load-thread-count={options.cores}",
         f"--backend-config=python,stub-timeout-seconds={READY_LIMIT_S:.0f}",
         f"--backend-config=python,shm-region-prefix-name={SHARED_MEMORY}",
     ]
     if options.log is not None:
         command.append(f"--log-file={options.log.resolve()}")
-    if options.explicit:
-        command += ["--model-control-mode=explicit", "--load-model=*"]
+    models = options.load_model or (["*"] if options.explicit else [])
+    if models:
+        command += ["--model-control-mode=explicit", *(f"--load-model={model}" for model in models)]
     return command
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from loadtest.client import Arrivals, Timing, closed_loop, open_loop, schedule
-from loadtest.gateway import Gateway
+from loadtest.gateway import Target
 from loadtest.payload import ClassifyRequests, Question
 from loadtest.scenarios.bench import Bench, Run, under_load, warm
 
@@ -26,9 +26,10 @@ class Case:
 
 
 def closed(bench: Bench, cases: Sequence[Case], concurrencies: Sequence[int], timing: Timing) -> Iterator[Run]:
-    """Per case and concurrency: images/s, latency percentiles, memory. Every case gets a fresh gateway."""
+    """Per case and concurrency: images/s, latency percentiles, memory. Every case gets a fresh gateway, unless an
+    external one is asked."""
     for case in cases:
-        with bench.gateway() as gateway:
+        with bench.target() as gateway:
             requests = bench.requests(gateway, case.question, repeat=case.repeat)
             warm(gateway, requests)
             for clients in concurrencies:
@@ -45,7 +46,7 @@ def open_(
     A load is a share of the capacity, which a closed loop measures just before on the same gateway: 1.2 is an overload.
     """
     for case in cases:
-        with bench.gateway() as gateway:
+        with bench.target() as gateway:
             requests = bench.requests(gateway, case.question, repeat=case.repeat)
             warm(gateway, requests)
             capacity_per_s = _capacity_per_s(gateway, requests, timing)
@@ -58,7 +59,7 @@ def open_(
                 yield about | {"capacity_per_s": round(capacity_per_s, 2)} | tally.summary() | cost
 
 
-def _capacity_per_s(gateway: Gateway, requests: ClassifyRequests, timing: Timing) -> float:
+def _capacity_per_s(gateway: Target, requests: ClassifyRequests, timing: Timing) -> float:
     """Answers per second to a moderate closed loop; at least 1, so that a rate can be made of it."""
     load = partial(closed_loop, requests=requests, concurrency=CAPACITY_CONCURRENCY, timing=timing)
     tally, _ = under_load(gateway, load)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from service.errors import TooManyRequestsError, UnavailableError
+from service.errors import TooManyRequestsError
 
 SMOOTHING: Final = 0.1
 """Share of the newest request in the moving average of how long a permit is held."""
@@ -17,7 +17,10 @@ BUSY_SHARE: Final = 0.5
 
 
 class Admission:
-    """Counts requests in flight; used from the event loop alone."""
+    """Counts requests in flight; used from the event loop alone.
+
+    While `draining`, requests that still come are answered like all others: their callers could not know.
+    """
 
     def __init__(self, max_inflight: int, on_change: Callable[[int], None]) -> None:
         self._max_inflight = max_inflight
@@ -34,8 +37,6 @@ class Admission:
     @contextmanager
     def permit(self) -> Iterator[None]:
         """Hold a permit. Raises `TooManyRequestsError` with the measured time until one is likely to be free."""
-        if self.draining:
-            raise UnavailableError("The server is shutting down. Try again.", retry_after_s=1.0)
         if self._inflight >= self._max_inflight:
             raise TooManyRequestsError(
                 f"{self._inflight} requests are in flight, which is the limit. Try again later.",

@@ -48,7 +48,8 @@ class BodyLimitMiddleware:
             if declared_bytes > limit.max_bytes:
                 raise _too_large(limit)
             try:
-                message = await asyncio.wait_for(receive(), deadline.remaining_s)
+                async with asyncio.timeout(deadline.remaining_s):
+                    message = await receive()
             except TimeoutError as error:
                 raise _too_slow(limit) from error
             received_bytes += len(message.get("body", b""))

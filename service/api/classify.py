@@ -113,11 +113,11 @@ def _answer(
 def _count(results: Sequence[Decision | QuorumError], services: Services) -> None:
     for result in results:
         if isinstance(result, QuorumError):
-            services.metrics.error(result.code)
+            services.metrics.requests.error(result.code)
             continue
-        services.metrics.image_classified(result.exit_reason, result.gflops)
+        services.metrics.answers.image_classified(result.exit_reason, result.gflops)
         for vote in result.votes:
-            services.metrics.voted(vote.backbone.name, vote.weight)
+            services.metrics.answers.voted(vote.backbone.name, vote.weight)
         if result.policy == "cascade":
             saved = result.gflops_spared if result.exit_reason == "confident" else 0.0
             services.metrics.cascades.left(result.stages, saved)
@@ -147,7 +147,7 @@ def _item(
         stages=result.stages,
         backbones=_votes(result) if fields.explain else None,
         gflops=result.gflops,
-        gflops_full=services.zoo.gflops,
+        gflops_full=services.zoo.committee.gflops,
         degraded=result.degraded,
         failed=list(result.failed),
     )
@@ -170,5 +170,5 @@ def _usage(results: Sequence[Decision | QuorumError], services: Services) -> Usa
         images=len(results),
         backbone_calls=dict(calls),
         gflops=sum(decision.gflops for decision in decisions),
-        gflops_full=services.zoo.gflops * len(decisions),
+        gflops_full=services.zoo.committee.gflops * len(decisions),
     )

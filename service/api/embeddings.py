@@ -36,14 +36,14 @@ async def embeddings(call: EmbeddingsRequest, services: ServicesDep, context: Co
         inputs = await asyncio.to_thread(read_inputs, call.input, services.settings)
     await take_images(inputs, context, services)
     answer = await services.embeddings.embed(EmbeddingQuery(inputs, backbones, deadline), context.timings)
-    services.metrics.embedded(*_counts(inputs), answer.gflops)
+    services.metrics.answers.embedded(*_counts(inputs), answer.gflops)
     with context.timings.measure("shape"):
         return Response(await asyncio.to_thread(_json, answer, call), media_type="application/json")
 
 
 def _backbones(model: str, zoo: Zoo) -> tuple[Backbone, ...]:
     if model == COMMITTEE:
-        return zoo.backbones
+        return zoo.committee.backbones
     if model not in zoo.names:
         known = ", ".join([*zoo.names, COMMITTEE])
         raise NotFoundError(f'There is no model "{model}". This server has: {known}.', param="model")

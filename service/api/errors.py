@@ -25,6 +25,7 @@ from service.errors import (
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
+from service.trail import current_span
 
 FOREIGN = {404: NotFoundError, 405: MethodNotAllowedError}
 NOT_JSON = "The body is not valid JSON. Check quotes, commas and brackets."
@@ -90,7 +91,8 @@ def install_error_handlers(app: FastAPI) -> None:
     """Map every exception that FastAPI and Starlette raise; the middleware catches the rest."""
 
     def respond(request: Request, error: QuorumError, headers: Mapping[str, str] | None = None) -> Response:
-        app.state.services.metrics.error(error.code)
+        app.state.services.metrics.requests.error(error.code)
+        current_span().put(error=error.code)
         return error_response(error, request.scope["quorum.context"].request_id, headers)
 
     @app.exception_handler(QuorumError)

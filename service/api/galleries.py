@@ -21,7 +21,7 @@ from service.api.services import ContextDep, Services, ServicesDep
 from service.deadline import Deadline
 from service.errors import GalleryDiffersError, InvalidRequestError, NotFoundError, UnknownBackboneError
 from service.galleries.base import GallerySpec, GalleryStore
-from service.pipeline.galleries import default_prefix, member_of, stale_reason
+from service.pipeline.retrieval.galleries import default_prefix, member_of, stale_reason
 from service.repository import Backbone
 
 router = APIRouter(prefix="/v1/galleries", tags=["galleries"], route_class=GuardedRoute)

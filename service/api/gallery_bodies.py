@@ -25,9 +25,9 @@ from service.errors import (
 from service.galleries.base import GallerySpec
 from service.galleries.filters import check_fields
 from service.pipeline.embed import Image
-from service.pipeline.galleries import Ready, as_kept, digest_of_embedding, read_embedding
-from service.pipeline.ingest import NewItem, distinct_ids
-from service.pipeline.search_evidence import ById, Part, Thing
+from service.pipeline.retrieval.evidence import ById, Part, Thing
+from service.pipeline.retrieval.galleries import Ready, as_kept, digest_of_embedding, read_embedding
+from service.pipeline.retrieval.ingest import NewItem, distinct_ids
 from service.policies import Modality
 from service.settings import Settings
 

@@ -36,8 +36,8 @@ from service.deadline import Deadline
 from service.errors import InvalidRequestError, PayloadTooLargeError, QuorumError
 from service.galleries.base import GallerySpec, ItemAbout
 from service.galleries.filters import compile_filter
-from service.pipeline.galleries import members_served
-from service.pipeline.ingest import Added, IngestQuery, NewItem
+from service.pipeline.retrieval.galleries import members_served
+from service.pipeline.retrieval.ingest import Added, IngestQuery, NewItem
 
 router = APIRouter(prefix="/v1/galleries/{name}/items", tags=["galleries"], route_class=GuardedRoute)
 
@@ -58,7 +58,7 @@ async def add_items(name: Name, request: Request, services: ServicesDep, context
     added = await services.ingester.add(IngestQuery(spec, backbones, call.items, deadline), context.timings)
     raise_if_alone(added.outcomes, "items")
     changes = ["failed" if isinstance(each, QuorumError) else each for each in added.outcomes]
-    services.metrics.items_added(changes, added.gflops)
+    services.metrics.answers.items_added(changes, added.gflops)
     with context.timings.measure("shape"):
         return Response(_answer(spec, call, added, context).model_dump_json(), media_type="application/json")
 

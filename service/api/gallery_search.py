@@ -21,9 +21,9 @@ from service.api.label_sets import Name
 from service.api.services import ContextDep, Services, ServicesDep
 from service.errors import InvalidRequestError, PayloadTooLargeError, QuorumError
 from service.galleries.filters import compile_filter
-from service.pipeline.galleries import members_served
-from service.pipeline.search import Answer, SearchCall
-from service.pipeline.search_plan import SearchWish, plan_search
+from service.pipeline.retrieval.galleries import members_served
+from service.pipeline.retrieval.plan import SearchWish, plan_search
+from service.pipeline.retrieval.search import Answer, SearchCall
 
 router = APIRouter(prefix="/v1/galleries", tags=["galleries"], route_class=GuardedRoute)
 
@@ -75,9 +75,9 @@ def _check_size(body: SearchRequest, services: Services) -> None:
 def _count(answers: Sequence[Answer | QuorumError], services: Services) -> None:
     for each in answers:
         if isinstance(each, QuorumError):
-            services.metrics.error(each.code)
+            services.metrics.requests.error(each.code)
         else:
-            services.metrics.query_answered(each.policy, each.exit_reason, each.gflops)
+            services.metrics.answers.query_answered(each.policy, each.exit_reason, each.gflops)
 
 
 def _json(gallery: str, answers: Sequence[Answer | QuorumError], body: SearchRequest, context: RequestContext) -> str:

@@ -96,7 +96,7 @@ async def _take(key: ApiKey, what: Literal["requests", "images"], amount: int, s
     # Another limit is another bucket: what is owed under one that was too low would else be waited for all the same.
     wait_s = await services.rate_limits.take(f"{what}:{key.name}:{per_minute}", amount, per_minute)
     if wait_s > 0:
-        services.metrics.rate_limited(key.name, what)
+        services.metrics.keys.rate_limited(key.name, what)
         raise RateLimitedError(
             f'The API key "{key.name}" is limited to {per_minute:,} {what} a minute, and they are used up. Try again '
             "when Retry-After says so.",

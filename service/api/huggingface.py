@@ -33,9 +33,9 @@ async def zero_shot(call: HuggingFaceRequest, services: ServicesDep, context: Co
     (result,) = await services.classifier.classify(query, context.timings)
     if isinstance(result, QuorumError):
         raise result.with_param("inputs") if result.status < 500 else result
-    services.metrics.image_classified(result.exit_reason, result.gflops)
+    services.metrics.answers.image_classified(result.exit_reason, result.gflops)
     for vote in result.votes:
-        services.metrics.voted(vote.backbone.name, vote.weight)
+        services.metrics.answers.voted(vote.backbone.name, vote.weight)
     return [HuggingFaceScore(label=each.label, score=each.probability) for each in result.predictions(len(labels))]
 
 

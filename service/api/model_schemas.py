@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.policies import Policy, QueryKind
+from service.policies import Policy, QueryKind, Votes
 
 
 class ModelDigests(BaseModel):
@@ -23,6 +23,11 @@ class BackboneOut(BaseModel):
     image_size: int
     logit_scale: float
     temperature: float
+    votes: Votes = Field(
+        # The default is for the client: a gateway from before variants has none.
+        default="by_default",
+        description="by_default: a member of the committee; when_asked: only where a request names it.",
+    )
     digests: ModelDigests
     provenance: str
 

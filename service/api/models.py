@@ -20,8 +20,8 @@ from service.api.model_schemas import (
 )
 from service.api.services import ServicesDep
 from service.errors import NotFoundError
-from service.pipeline.shipped import ShippedGeneric
-from service.pipeline.shipped_retrieval import ShippedRetrieval
+from service.pipeline.shipped.generic import ShippedGeneric
+from service.pipeline.shipped.retrieval import ShippedRetrieval
 from service.policies import FALLBACK_POLICY, Policy
 from service.repository import Backbone, Zoo
 
@@ -54,15 +54,15 @@ router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 @router.get("/v1/models")
 async def list_models(services: ServicesDep) -> ModelList:
-    """Every backbone, cheapest first, and the committee that they form."""
+    """Every backbone, cheapest first, and the committee: those that vote where a request names none."""
     zoo = services.zoo
-    return ModelList(data=[*[_backbone(backbone) for backbone in zoo.backbones], _committee(zoo)])
+    return ModelList(data=[*[_backbone(backbone) for backbone in zoo.backbones], _committee(zoo.committee)])
 
 
 @router.get("/v1/models/{model_id}")
 async def get_model(model_id: str, services: ServicesDep) -> BackboneOut | CommitteeOut:
     if model_id == COMMITTEE:
-        return _committee(services.zoo)
+        return _committee(services.zoo.committee)
     for backbone in services.zoo.backbones:
         if backbone.name == model_id:
             return _backbone(backbone)
@@ -96,14 +96,18 @@ def _backbone(backbone: Backbone) -> BackboneOut:
         image_size=backbone.preprocessing.image_size,
         logit_scale=backbone.logit_scale,
         temperature=backbone.temperature,
+        votes=backbone.votes,
         digests=_digests(backbone),
         provenance=backbone.image.config.provenance,
     )
 
 
-def _committee(zoo: Zoo) -> CommitteeOut:
+def _committee(members: Zoo) -> CommitteeOut:
     return CommitteeOut(
-        backbones=list(zoo.names), embedding_dim=zoo.embedding_dim, gflops=zoo.gflops, digest=zoo.digest
+        backbones=list(members.names),
+        embedding_dim=members.embedding_dim,
+        gflops=members.gflops,
+        digest=members.digest,
     )
 
 

@@ -222,7 +222,7 @@ class ResultOut(BaseModel):
     stages: int = Field(description="Rounds of asking.")
     backbones: dict[str, VoteOut] | None
     gflops: float = Field(description="Work done for this image; cached embeddings cost nothing.")
-    gflops_full: float = Field(description="Cost of asking every backbone of the zoo.")
+    gflops_full: float = Field(description="Cost of asking the whole committee.")
     degraded: bool = Field(description="A backbone failed, and the others answered.")
     failed: list[str] = Field(description="Backbones that were asked and did not answer.")
 

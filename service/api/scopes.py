@@ -27,6 +27,7 @@ NEEDED: Final[Mapping[str, Mapping[str, Scope]]] = {
     "/v1/galleries/{name}/items/lookup": {"POST": "read"},
     "/v1/galleries/{name}/items/delete": {"POST": "write"},
     "/v1/keys": {"GET": "admin"},
+    "/v1/admin/log-level": {"GET": "admin", "PUT": "admin"},
 }
 
 

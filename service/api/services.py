@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -13,19 +14,20 @@ from service.engines.base import Engine
 from service.galleries.base import GalleryStore
 from service.jobs.runner import JobRunner
 from service.keys_file import KeysFile
-from service.observability.metrics import Metrics
+from service.liveness import Watched
+from service.observability.metrics.registry import Metrics
 from service.pipeline.classify import Classifier
 from service.pipeline.embeddings import CommitteeEmbedder
 from service.pipeline.evidence import Gatherer
 from service.pipeline.fitted import FittedArtefacts
-from service.pipeline.ingest import Ingester
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.labels import LabelLimits
 from service.pipeline.planner import FittedController, Planner
-from service.pipeline.search import Searcher
+from service.pipeline.retrieval.ingest import Ingester
+from service.pipeline.retrieval.search import Searcher
 from service.pipeline.shadow_checks import ShadowChecks
-from service.pipeline.shipped import ShippedGeneric
-from service.pipeline.shipped_retrieval import ShippedRetrieval
+from service.pipeline.shipped.generic import ShippedGeneric
+from service.pipeline.shipped.retrieval import ShippedRetrieval
 from service.repository import Zoo
 from service.settings import Settings
 from service.stores.base import ArtefactStore, JobStore, LabelSetStore, RateLimits
@@ -34,7 +36,8 @@ from service.stores.base import ArtefactStore, JobStore, LabelSetStore, RateLimi
 @dataclass(slots=True)
 class Services:
     """`shipped` is the repository's generic controller, `retrieval` what it ships for galleries, also where they do not
-    apply; None: it ships none. `keys` None: callers need no key."""
+    apply; None: it ships none. `keys` None: callers need no key. `watched` is what may break besides engine and runner.
+    """
 
     settings: Settings
     keys: KeysFile | None
@@ -59,12 +62,14 @@ class Services:
     shadow: ShadowChecks
     admission: Admission
     metrics: Metrics
+    watched: Sequence[Watched]
     versions: dict[str, str]
     ready: bool = field(default=False)
 
     def problems(self) -> list[str]:
         """What is broken for good in this process, one sentence each. Empty means healthy."""
-        return [*self.engine.problems(), *self.runner.problems()]
+        watched: list[Watched] = [self.engine, self.runner, *self.watched]
+        return [problem for each in watched for problem in each.problems()]
 
     @property
     def generic(self) -> FittedController | None:

@@ -13,12 +13,15 @@ from service.cli.output import gflops, out, table
 if TYPE_CHECKING:
     from service.api.model_schemas import ModelList
 
+DIGEST_SHOWN = 8
+"""Hexadecimal digits: enough to tell towers apart, and a line fits into 80 columns."""
+
 
 def models(url: options.Url = None, as_json: options.Json = False) -> None:
-    """List the backbones, cheapest first, and the committee that they form.
+    """List the backbones, cheapest first, and the committee: those that vote where a request names none.
 
-    GFLOPs are the cost of one image; T is the backbone's own temperature; the digest is that of the image tower, and
-    for the committee that of the whole zoo.
+    GFLOPs are the cost of one image; T is the backbone's own temperature; votes: by default, or when asked for by name;
+    the digest begins that of the image tower, and for the committee that of all its members.
 
     Example: `quorum models --url http://127.0.0.1:8000`
     """
@@ -33,7 +36,7 @@ def _show(models: ModelList) -> None:
     from service.api.model_schemas import BackboneOut
 
     numbers = ("GFLOPs", "Width", "Pixels", "T")
-    shown = table("Model", "Family", *numbers, "Digest", numbers=numbers)
+    shown = table("Model", "Family", *numbers, "Votes", "Digest", numbers=numbers, whole=("Model",))
     for model in models.data:
         if isinstance(model, BackboneOut):
             shown.add_row(
@@ -43,7 +46,8 @@ def _show(models: ModelList) -> None:
                 str(model.embedding_dim),
                 str(model.image_size),
                 f"{model.temperature:.3g}",
-                model.digests.image[:12],
+                model.votes.rpartition("_")[2],
+                model.digests.image[:DIGEST_SHOWN],
             )
         else:
             shown.add_row(
@@ -53,6 +57,7 @@ def _show(models: ModelList) -> None:
                 str(model.embedding_dim),
                 "",
                 "",
-                model.digest[:12],
+                "",
+                model.digest[:DIGEST_SHOWN],
             )
     out.print(shown)

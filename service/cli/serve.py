@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,10 +53,12 @@ def serve(
 
     Each option overrides its variable (--port is QUORUM_PORT); the other settings are variables alone, the file of
     API keys (QUORUM_API_KEYS_FILE) among them. Logs go to standard error, one JSON object per line. On SIGTERM and
-    Ctrl+C requests in flight are finished, for at most QUORUM_DRAIN_TIMEOUT_S; a second Ctrl+C does not wait.
+    Ctrl+C requests in flight are finished, for at most QUORUM_DRAIN_TIMEOUT_S; a second Ctrl+C does not wait. With
+    OTEL_EXPORTER_OTLP_ENDPOINT requests are traced.
 
     Example: `quorum serve --port 8080 --model-repository model_repository`
     """
+    signal.signal(signal.SIGTERM, _leave)
     from pydantic import SecretStr
 
     given = {
@@ -73,6 +79,16 @@ def serve(
             update={name: value for name, value in given.items() if value is not None}
         )
         configure_logging(settings.log_level)
-        run(settings, announce=say)
+        stuck = run(settings, announce=say)
     except StartupError as error:
         not_started(error)
+    if stuck:  # whoever stops this process would wait for that as well, until it is killed
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _leave(sig: int, _: object) -> None:
+    """Until the server itself listens to signals: to the first process of a container, one that nobody listens to is
+    none, and whoever deletes a pod that has just begun would have to kill it."""
+    raise SystemExit(128 + sig)

@@ -16,8 +16,10 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.cli.protocol import BoundedHttp
+from service.deadline import Deadline
 from service.errors import ConfigurationError
-from service.settings import Settings
+from service.liveness import WatchedThreads
+from service.settings import Settings, TracingSettings
 
 BACKLOG: Final = 1024
 """Connections that wait to be accepted. Who finds no permit gets a 429 at once: this holds a burst, not a queue."""
@@ -30,14 +32,25 @@ WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class DrainingServer(uvicorn.Server):
-    """`begin_drain` is called at every signal, `listening` once connections are accepted."""
+    """`begin_drain` is called at every signal, `listening` once connections are accepted.
+
+    After a first SIGTERM connections are still accepted for `delay_s`: whoever sends them here learns of it a little
+    later, and a caller whose connection is closed between two requests has one that fails.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, *, begin_drain: Callable[[], None], listening: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        *,
+        begin_drain: Callable[[], None],
+        listening: Callable[[], None],
+        delay_s: float = 0.0,
     ) -> None:
         super().__init__(config)
         self._begin_drain = begin_drain
         self._listening = listening
+        self._delay_s = delay_s
+        self._leaves: Deadline | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -55,16 +68,28 @@ class DrainingServer(uvicorn.Server):
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)  # first: it tells a second Ctrl+C
+        if sig == signal.SIGTERM and self.started and self._delay_s and self._leaves is None:
+            self._leaves = Deadline.after(self._delay_s)
+        else:
+            super().handle_exit(sig, frame)  # first: it tells a second Ctrl+C
         self._begin_drain()
 
+    async def on_tick(self, counter: int) -> bool:
+        if self._leaves is not None and self._leaves.passed:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
-def run(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until a signal comes; returns once requests in flight are answered. Raises `StartupError`."""
+
+def run(settings: Settings, announce: Callable[[str], None]) -> bool:
+    """Serve until a signal comes; returns once requests in flight are answered. Raises `StartupError`.
+
+    True: a thread is stuck for which the interpreter would wait at its end.
+    """
     with _bind(settings.host, settings.port) as listener:
-        app = create_app(settings)
+        app = create_app(settings, tracing=TracingSettings.from_environment())
         server = DrainingServer(
             _config(app, settings),
+            delay_s=settings.drain_delay_s,
             begin_drain=lambda: begin_drain(app, hurry=server.force_exit),
             listening=lambda: announce(_greeting(app, listener)),
         )
@@ -73,6 +98,7 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             signal.signal(sig, server.handle_exit)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_serve(app, server, listener))
+    return any(isinstance(each, WatchedThreads) and each.left_behind for each in app.state.services.watched)
 
 
 async def _serve(app: FastAPI, server: DrainingServer, listener: socket.socket) -> None:
@@ -100,7 +126,8 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 
 def begin_drain(app: FastAPI, *, hurry: bool = False) -> None:
-    """Turn readiness red and refuse new requests and jobs; those in flight go on, a running job unless in a `hurry`."""
+    """Turn readiness red, have callers go elsewhere with their next request and refuse jobs; what is in flight goes on,
+    a running job unless in a `hurry`."""
     app.state.services.admission.draining = True
     app.state.services.runner.drain(hurry=hurry)
 

@@ -22,12 +22,16 @@ from numpy.typing import NDArray
 from service.deadline import Deadline, deadline_error
 from service.engines.base import EngineObserver, Outcome, Row
 from service.errors import BackboneFailedError, QuorumError, UnavailableError
+from service.trail import log_fields
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1.0
 STALLED_AFTER_S = 60.0
 """No batch of a tower that belongs into an online service takes a minute: the worker is stuck."""
+CLOSE_LIMIT_S = 3.0
+"""For the batches at work when the threads are stopped, which nobody waits for any more. A stuck one must not keep the
+rest of the process from being closed until it is killed."""
 
 RunBatch = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 
@@ -41,6 +45,7 @@ class _Job:
     queued_at_s: float = field(default_factory=time.monotonic)
     abandoned: bool = False
     """Set when the caller gave up, so that no session works for nobody."""
+    request_id: str | None = field(default_factory=lambda: log_fields().get("request_id"))
 
 
 class TowerWorkers:
@@ -84,20 +89,25 @@ class TowerWorkers:
         """Why this tower cannot answer any more, or None."""
         if self._dead is not None:
             return self._dead
+        if not self._closing and any(thread.ident is not None and not thread.is_alive() for thread in self._threads):
+            return _died(self._tower)  # without a word, which nothing in `_work` should let happen
         now_s = time.monotonic()
         if any(now_s - since_s > STALLED_AFTER_S for since_s in list(self._busy_since_s.values())):
             return f"A worker of {self._tower} has been stuck for more than {STALLED_AFTER_S:.0f} s."
         return None
 
     def close(self) -> None:
-        """Stop the threads after their current batch; whoever waits is failed."""
+        """Stop the threads after their current batch; whoever waits is failed. One that is stuck is left behind."""
         with self._wake:
             self._closing = True
             self._fail_waiting(UnavailableError("The server is shutting down.", retry_after_s=RETRY_AFTER_S))
             self._wake.notify_all()
+        ends = Deadline.after(CLOSE_LIMIT_S)
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join(timeout=STALLED_AFTER_S)
+                thread.join(timeout=ends.remaining_s)
+        if any(thread.is_alive() for thread in self._threads):
+            log.warning("a worker of %s does not end, and is left behind", self._tower)
 
     def _submit(self, jobs: list[_Job]) -> None:
         with self._wake:
@@ -119,7 +129,7 @@ class TowerWorkers:
                 self._busy_since_s.pop(index, None)
         except BaseException:
             # Not Exception: whatever ends this thread must fail its waiters and turn health red, not hang callers.
-            log.exception("a worker of %s died", self._tower)
+            log.exception("a worker of %s died", self._tower, extra=_whose(batch))
             self._die(batch)
 
     def _next_batch(self) -> list[_Job]:
@@ -146,18 +156,18 @@ class TowerWorkers:
         started_s = time.monotonic()
         for job in batch:
             self._observer.row_waited(self._tower, started_s - job.queued_at_s)
-        outcomes = self._run([job.row for job in batch])
+        outcomes = self._run(batch)
         self._observer.batch_done(self._tower, len(batch), time.monotonic() - started_s)
         return outcomes
 
-    def _run(self, rows: list[Row]) -> list[Outcome]:
+    def _run(self, batch: list[_Job]) -> list[Outcome]:
         try:
-            embeddings = self._run_batch(np.stack(rows))
+            embeddings = self._run_batch(np.stack([job.row for job in batch]))
         except Exception:
             # An execution provider raises its own types; all of them mean that this backbone gave no answer.
-            log.exception("%s failed on a batch of %d", self._tower, len(rows))
+            log.exception("%s failed on a batch of %d", self._tower, len(batch), extra=_whose(batch))
             # One row may be to blame: alone, the others are answered.
-            return [self._failed()] if len(rows) == 1 else [outcome for row in rows for outcome in self._run([row])]
+            return [self._failed()] if len(batch) == 1 else [outcome for job in batch for outcome in self._run([job])]
         return [row if bool(np.isfinite(row).all()) else self._failed() for row in embeddings]
 
     def _failed(self) -> QuorumError:
@@ -165,7 +175,7 @@ class TowerWorkers:
 
     def _die(self, batch: list[_Job]) -> None:
         with self._wake:
-            self._dead = f"A worker of {self._tower} died; the process has to be restarted."
+            self._dead = _died(self._tower)
             self._fail_waiting(self._gone())
             self._wake.notify_all()
         _deliver(batch, [self._gone()] * len(batch))
@@ -175,6 +185,16 @@ class TowerWorkers:
         waiting = list(self._jobs)
         self._jobs.clear()
         _deliver(waiting, [error] * len(waiting))
+
+
+def _died(tower: str) -> str:
+    return f"A worker of {tower} died; the process has to be restarted."
+
+
+def _whose(batch: Sequence[_Job]) -> dict[str, object]:
+    """For the log: a batch may hold rows of several requests."""
+    ids = sorted({job.request_id for job in batch if job.request_id is not None})
+    return {"request_id": ids[0]} if len(ids) == 1 else {"request_ids": ids} if ids else {}
 
 
 def _deliver(batch: list[_Job], outcomes: Sequence[Outcome]) -> None:

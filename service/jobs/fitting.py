@@ -11,14 +11,14 @@ import numpy as np
 from service.errors import QuorumError
 from service.jobs.control import JobControl, Outcome, Work
 from service.pipeline.artefacts import pack_cascade, pack_controller
-from service.pipeline.cascade import NEVER, Cascade
-from service.pipeline.cascade_calibration import CalibrationSample, calibrate
-from service.pipeline.cascade_choice import CalibrationRequest
-from service.pipeline.cascade_report import Calibrated
+from service.pipeline.cascade.calibration import CalibrationSample, calibrate
+from service.pipeline.cascade.cascade import NEVER, Cascade
+from service.pipeline.cascade.choice import CalibrationRequest
+from service.pipeline.cascade.report import Calibrated
 from service.pipeline.committee import Voice, combine
-from service.pipeline.controller import Generic
-from service.pipeline.controller_examples import make_examples
-from service.pipeline.controller_ladder import climb
+from service.pipeline.controller.controller import Generic
+from service.pipeline.controller.examples import make_examples
+from service.pipeline.controller.ladder import climb
 from service.pipeline.embed import Image
 from service.pipeline.evidence import Evidence, Gatherer
 from service.pipeline.labels import LabelSet

@@ -22,6 +22,7 @@ from service.deadline import Deadline
 from service.errors import QuorumError, TooManyJobsError, UnavailableError
 from service.jobs.control import JobControl, Work
 from service.jobs.execution import Execution, JobLimits, internal_error
+from service.liveness import ended
 from service.policies import ArtefactKind, JobState
 from service.stores.base import Job, JobStore, NewJob, StoredLabelSet
 from service.stores.reasons import cancelled, interrupted
@@ -65,10 +66,12 @@ class JobRunner:
         self._waiting: deque[_Entry] = deque()
         self._arriving: dict[str, asyncio.Task[Job]] = {}
         self._running: tuple[_Entry, JobControl] | None = None
+        self._began_s = 0.0
         self._wake = asyncio.Event()
         self._drain_ends: Deadline | None = None
         self._problem: str | None = None
         self._run_s = 0.0
+        self._lasting: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
         """Marks as interrupted what processes that are gone left unfinished, then takes jobs."""
@@ -76,6 +79,7 @@ class JobRunner:
         await self._sweep()
         self._worker = asyncio.create_task(self._work(), name="jobs")
         self._sweeper = asyncio.create_task(self._keep_sweeping(), name="sweep jobs")
+        self._lasting = (self._worker, self._sweeper)
 
     async def submit(self, stored: StoredLabelSet, kind: ArtefactKind, work: Work, *, request_id: str) -> Job:
         """The queued job; unfinished ones of the same label set and kind are superseded by it.
@@ -103,7 +107,13 @@ class JobRunner:
 
     def problems(self) -> list[str]:
         """What is broken for good in this process, one sentence each."""
-        return [self._problem] if self._problem else []
+        if self._problem or self._drain_ends:
+            return [self._problem] if self._problem else []
+        return ended(*self._lasting)
+
+    def running_s(self) -> float:
+        """For how long the job at work has run, one that was stopped and does not end included; 0 with none."""
+        return time.monotonic() - self._began_s if self._running else 0.0
 
     def drain(self, *, hurry: bool = False) -> None:
         """Begin no other job. The running one may go on for `drain_s`, counted from the first call, or `hurry`.
@@ -195,14 +205,14 @@ class JobRunner:
     async def _run(self, entry: _Entry) -> None:
         control = JobControl(Deadline.after(self._limits.timeout_s))
         self._running = (entry, control)
+        self._began_s = time.monotonic()
         self._changed()
         execution = Execution(entry.job, control, self._store, self._limits, self._giving_up)
-        started_s = time.monotonic()
         try:
             state = await execution.run(entry.work)
         finally:
             control.stop(None)
-        run_s = time.monotonic() - started_s
+        run_s = self.running_s()
         self._run_s += SMOOTHING * (run_s - self._run_s)
         self._ended(entry, state, run_s)
         await self._thread_ended(execution)

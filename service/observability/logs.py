@@ -6,8 +6,19 @@ import json
 import logging
 import logging.config
 from datetime import UTC, datetime
+from typing import Final
+
+from service.policies import LogLevel
+from service.trail import log_fields
 
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+LEVELS: Final[dict[LogLevel, int]] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -24,24 +35,51 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
-OWN = ("service", "uvicorn", "uvicorn.error")
+class RequestFields(logging.Filter):
+    """Gives a line what is known of the request that it was written for, wherever that is (`service.trail`)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in log_fields().items():
+            if name not in vars(record):
+                setattr(record, name, value)
+        return True
 
 
-def configure_logging(level: str) -> None:
+OWN: Final = ("service", "uvicorn", "uvicorn.error")
+
+
+def configure_logging(level: LogLevel) -> None:
     """Send everything, uvicorn's own messages included, through one handler.
 
     Libraries stay at warnings whatever the level: their debug messages quote what they work on (Pillow an image's
     EXIF).
     """
-    libraries = level if level == "error" else "warning"
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": {"()": JsonFormatter}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-            "root": {"level": libraries.upper(), "handlers": ["stderr"]},
-            "loggers": {name: {"level": level.upper(), "handlers": [], "propagate": True} for name in OWN},
+            "filters": {"request": {"()": RequestFields}},
+            "handlers": {
+                "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request"]},
+            },
+            "root": {"handlers": ["stderr"]},
+            "loggers": {name: {"handlers": [], "propagate": True} for name in OWN},
         }
     )
     logging.captureWarnings(True)
+    set_log_level(level)
+
+
+def set_log_level(level: LogLevel) -> None:
+    """Of this process, from now on."""
+    libraries = level if level == "error" else "warning"
+    logging.getLogger().setLevel(libraries.upper())
+    for name in OWN:
+        logging.getLogger(name).setLevel(level.upper())
+
+
+def log_level() -> LogLevel:
+    """The least severe level that is logged now."""
+    effective = logging.getLogger(OWN[0]).getEffectiveLevel()
+    return max((each for each in LEVELS if LEVELS[each] <= effective), key=lambda each: LEVELS[each], default="debug")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from service.pipeline.cascade import Cascade
-from service.pipeline.cascade_arrays import from_arrays, to_arrays
-from service.pipeline.controller import Controller, Generic
+from service.pipeline.cascade.arrays import from_arrays, to_arrays
+from service.pipeline.cascade.cascade import Cascade
+from service.pipeline.controller.controller import Controller, Generic
 from service.pipeline.plan import Promise
 from service.policies import ArtefactKind
 from service.repository import Backbone

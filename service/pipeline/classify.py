@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from service.deadline import Deadline
 from service.errors import QuorumError
-from service.pipeline.cascade import Step
+from service.pipeline.cascade.cascade import Step
 from service.pipeline.embed import Embedder, Image, ImageBatch
 from service.pipeline.label_matrices import LabelMatrices
 from service.pipeline.labels import LabelSet
@@ -16,6 +18,7 @@ from service.pipeline.plan import Plan
 from service.pipeline.walk import Decision, Walk
 from service.repository import Backbone
 from service.timings import Timings
+from service.trail import Span, span
 
 Results = dict[int, Decision | QuorumError]
 
@@ -43,16 +46,27 @@ class Classifier:
         leave nobody to ask.
         """
         images = [image for image in query.images if isinstance(image, Image)]
+        with span("committee", policy=query.plan.policy, promised=query.plan.promise is not None) as work:
+            results = await self._walk(query, images, timings)
+            _describe(work, results.values())
+        answers = (results[index] for index in range(len(images)))
+        return [image if isinstance(image, QuorumError) else next(answers) for image in query.images]
+
+    async def _walk(self, query: ClassifyQuery, images: list[Image], timings: Timings) -> Results:
+        """By index in `images`."""
         batch = self._embedder.batch(images, query.plan.backbones, query.deadline, timings)
         walks = {index: Walk(query.plan, query.label_set) for index in range(len(images))}
         results: Results = {}
+        rounds = 0
         while walks:
-            with timings.measure("decide"):
+            with timings.measure("decide", part="exits", images=len(walks)) as exits:
                 asking = _leave_or_ask(walks, results, late=query.deadline.passed)
+                exits.put(asking_on=len(asking))
             if asking:
-                await self._round(query, batch, asking, walks, results, timings)
-        answers = (results[index] for index in range(len(images)))
-        return [image if isinstance(image, QuorumError) else next(answers) for image in query.images]
+                rounds += 1
+                with span("round", number=rounds, images=len(asking)):
+                    await self._round(query, batch, asking, walks, results, timings)
+        return results
 
     async def _round(
         self,
@@ -70,7 +84,7 @@ class Classifier:
             batch.ask({index: [everyone[position] for position in asked] for index, asked in asking.items()}),
             self._label_matrices(query, list(members.values()), timings),
         )
-        with timings.measure("decide"):
+        with timings.measure("decide", part="controller", images=len(asking)):
             for index, asked in asking.items():
                 given = embedded[index]
                 if isinstance(given, QuorumError) and not walks[index].answers:
@@ -100,3 +114,20 @@ def _leave_or_ask(walks: dict[int, Walk], results: Results, *, late: bool) -> di
             results[index] = walk.decide(step, late=late and bool(step.ask))
             del walks[index]
     return asking
+
+
+def _describe(work: Span, results: Collection[Decision | QuorumError]) -> None:
+    decisions = [result for result in results if isinstance(result, Decision)]
+    left = Counter(decision.exit_reason for decision in decisions)
+    failures = [result.code for result in results if isinstance(result, QuorumError)]
+    work.put(
+        images=len(results),
+        images_failed=len(failures),
+        stages=max((decision.stages for decision in decisions), default=0),
+        gflops=sum(decision.gflops for decision in decisions),
+        gflops_spared=sum(decision.gflops_spared for decision in decisions),
+        failed=sorted({name for decision in decisions for name in decision.failed}) or None,
+        **{f"exits.{reason}": count for reason, count in left.items()},
+    )
+    if failures and not decisions:
+        work.failed(failures[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.pipeline.controller import Controller, committee_logits, weigh
+from service.pipeline.controller.controller import Controller, committee_logits, weigh
 from service.pipeline.logits import Floats, MeanPolicy, mean_probability
 
 Voice = Controller | MeanPolicy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
 from service.deadline import Deadline, deadline_error
-from service.engines.base import Engine, Outcome
+from service.engines.base import Engine, Outcome, Row
 from service.errors import InternalError, QuorumError
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import preprocess
-from service.pipeline.tokenize import TextTokenizer
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import preprocess
+from service.pipeline.inputs.tokenize import TextTokenizer
 from service.repository import Backbone, TextTower
 from service.stores.base import EmbeddingCache
 from service.timings import Timings
+from service.trail import span
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,11 @@ class Embedded:
     cached: bool = False
 
 
-class CacheObserver(Protocol):
+class EmbedObserver(Protocol):
     def cache_looked_up(self, hits: int, misses: int) -> None: ...
+
+    def rows_asked(self, tower: str, outcomes: Iterable[str]) -> None:
+        """`answered` or an error's code, once per row that a tower was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Embedder:
     executor: Executor
     limits: ImageLimits
     target_size: int
-    observer: CacheObserver
+    observer: EmbedObserver
 
     async def embed_images(
         self, images: Sequence[Image], backbones: Sequence[Backbone], deadline: Deadline, timings: Timings
@@ -115,7 +119,7 @@ class Embedder:
             part = dict(missing[start : start + TEXTS_AT_ONCE])
             reading = loop.run_in_executor(self.executor, self.tokenizers[tower.name], list(part.values()))
             ids = await deadline.wait_for(reading, "reading texts")
-            outcomes = await self.engine.embed(tower.name, list(ids), deadline)
+            outcomes = await self.execute(tower.name, list(ids), deadline)
             # Kept part by part: a label set too large for one deadline gets there in several calls.
             fresh = {key: row for key, row in zip(part, outcomes, strict=True) if isinstance(row, np.ndarray)}
             await self.cache.put_many(fresh)
@@ -134,6 +138,17 @@ class Embedder:
         known = await self.cache.get_many(keys)
         self.observer.cache_looked_up(len(known), len(keys) - len(known))
         return known
+
+    async def execute(self, tower: str, rows: Sequence[Row], deadline: Deadline) -> list[Outcome]:
+        """As the engine does, and counted."""
+        with span(f"tower {tower}", tower=tower, rows=len(rows)) as work:
+            outcomes = await self.engine.embed(tower, rows, deadline)
+            failures = [outcome.code for outcome in outcomes if isinstance(outcome, QuorumError)]
+            if failures:
+                work.put(rows_failed=len(failures))
+                work.failed(failures[0])
+        self.observer.rows_asked(tower, [_said(outcome) for outcome in outcomes])
+        return outcomes
 
     def key(self, image: Image, backbone: Backbone) -> str:
         """Under which the cache holds an embedding."""
@@ -170,8 +185,9 @@ class ImageBatch:
         """
         embedder, images = self._embedder, self._images
         pairs = [(index, backbone) for index, backbones in asking.items() for backbone in backbones]
-        with self._timings.measure("cache"):
+        with self._timings.measure("cache", looked_up=len(pairs)) as looking:
             known = await embedder.look_up([embedder.key(images[index], backbone) for index, backbone in pairs])
+            looking.put(hits=len(known))
         answered: dict[int, dict[str, Embedded]] = {index: {} for index in asking}
         missing: dict[int, list[Backbone]] = {}
         for index, backbone in pairs:
@@ -180,7 +196,7 @@ class ImageBatch:
                 missing.setdefault(index, []).append(backbone)
             else:
                 answered[index][backbone.name] = Embedded(hit, cached=True)
-        with self._timings.measure("decode"):
+        with self._timings.measure("decode", images=len(missing)):
             await self._prepare_all(missing)
         with self._timings.measure("embed"):
             wanted = {backbone.name: backbone for backbones in missing.values() for backbone in backbones}
@@ -238,7 +254,7 @@ class ImageBatch:
         if not rows:
             return {}
         embedder = self._embedder
-        outcomes = await embedder.engine.embed(backbone.image.name, list(rows.values()), self._deadline)
+        outcomes = await embedder.execute(backbone.image.name, list(rows.values()), self._deadline)
         fresh = dict(zip(rows, outcomes, strict=True))
         good = {
             embedder.key(self._images[index], backbone): row
@@ -247,6 +263,10 @@ class ImageBatch:
         }
         await embedder.cache.put_many(good)
         return {index: Embedded(outcome) for index, outcome in fresh.items()}
+
+
+def _said(outcome: Outcome) -> str:
+    return outcome.code if isinstance(outcome, QuorumError) else "answered"
 
 
 def _outcome(task: asyncio.Future[Prepared]) -> Prepared | QuorumError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from datetime import datetime
 from typing import Final
 
 from cachetools import LRUCache
 
 from service.deadline import Deadline
+from service.errors import DeadlineExceededError, UnavailableError
 from service.pipeline.artefacts import (
     ArtefactError,
     committee_change,
@@ -26,6 +29,12 @@ log = logging.getLogger(__name__)
 
 KEPT: Final = 256
 """Controllers, and cascades, in memory. One is some hundred kilobytes at most."""
+
+LISTED_FOR_S: Final = 1.0
+"""How long it is believed which version of this zoo stands in for another zoo's: as old as any answer may be."""
+
+HURRY_S: Final = 0.5
+"""For looking again, where what was known last would do: a silent store must not cost an answer its deadline."""
 
 OTHER_LABELS: Final = "It was made for other labels or templates than the label set has now."
 OTHER_FORMAT: Final = "It was stored by another version of this program, which this one does not read. Make it anew."
@@ -45,10 +54,16 @@ class FittedArtefacts:
         # None for what is damaged: a version never changes, so it is read, and complained of, once.
         self._controllers: LRUCache[Key, FittedController | None] = LRUCache(KEPT)
         self._cascades: LRUCache[Key, FittedCascade | None] = LRUCache(KEPT)
+        self._instead: LRUCache[tuple[Key, ArtefactKind, str], tuple[float, ArtefactVersion | None]] = LRUCache(KEPT)
 
     async def of(self, stored: StoredLabelSet, deadline: Deadline) -> Fitted:
-        """What applies to a label set now. The store is asked every time which versions are active."""
-        active = await deadline.wait_for(self._artefacts.active(stored.name), "reading what was fitted")
+        """What applies to a label set now. The store is asked every time which versions are active.
+
+        Where the active version was made for another zoo, the newest one that was made for this one stands in for it:
+        gateways with two zoos may share a store while one takes the other's place.
+        """
+        found = await deadline.wait_for(self._artefacts.active(stored.name), "reading what was fitted")
+        active = {kind: await self._ours(about, stored, deadline) for kind, about in found.items()}
         controller, cascade = None, None
         reasons: dict[ArtefactKind, str | None] = {}
         if about := active.get("controller"):
@@ -67,10 +82,45 @@ class FittedArtefacts:
             return OTHER_LABELS
         if not is_readable(about.metadata, about.kind):
             return OTHER_FORMAT
-        changed = committee_change(about.metadata, self._zoo.backbones)
+        changed = committee_change(about.metadata, self._zoo.committee.backbones)
         if changed is None and about.kind == "cascade":
             return other_controller(about, controller)
         return changed
+
+    async def _ours(self, about: ArtefactVersion, stored: StoredLabelSet, deadline: Deadline) -> ArtefactVersion:
+        """The version that stands here: the active one, unless it is another zoo's and a kept one is this zoo's."""
+        if not about.fits(stored.label_set) or not self._is_of_another_zoo(about):
+            return about
+        key = (_key(about), about.kind, stored.label_set.digest)
+        listed_s, instead = self._instead.get(key, (-math.inf, None))
+        if time.monotonic() - listed_s < LISTED_FOR_S:
+            return instead or about
+        looked = key in self._instead
+        until = deadline
+        if looked:  # one request looks again, the others go on with what was known last; also where it is in vain
+            self._instead[key] = time.monotonic(), instead
+            until = Deadline.after(min(HURRY_S, deadline.remaining_s / 2))
+        listing = self._artefacts.list(about.label_set, about.kind)
+        try:
+            kept = await until.wait_for(listing, f"reading the versions of the {about.kind}")
+        except UnavailableError:
+            return instead or about  # what was known last, until the store is back
+        except DeadlineExceededError:
+            if not looked:
+                raise
+            return instead or about
+        instead = next((each for each in kept if self._is_ours(each, stored)), None)
+        self._instead[key] = time.monotonic(), instead
+        return instead or about
+
+    def _is_ours(self, about: ArtefactVersion, stored: StoredLabelSet) -> bool:
+        readable = is_readable(about.metadata, about.kind)
+        return readable and about.fits(stored.label_set) and not self._is_of_another_zoo(about)
+
+    def _is_of_another_zoo(self, about: ArtefactVersion) -> bool:
+        if not is_readable(about.metadata, about.kind):
+            return False
+        return committee_change(about.metadata, self._zoo.committee.backbones) is not None
 
     async def _controller(
         self, about: ArtefactVersion, stored: StoredLabelSet, deadline: Deadline

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.pipeline.cascade import NO_LIMITS, Cascade, Limits
+from service.pipeline.cascade.cascade import NO_LIMITS, Cascade, Limits
 from service.pipeline.committee import Voice
 from service.policies import Policy
 from service.repository import Backbone

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from service.deadline import Deadline
 from service.errors import ConflictError, InvalidRequestError
-from service.pipeline.cascade import Cascade, Limits, cheapest_first
+from service.pipeline.cascade.cascade import Cascade, Limits, cheapest_first
 from service.pipeline.committee import Voice
-from service.pipeline.controller import Controller
+from service.pipeline.controller.controller import Controller
 from service.pipeline.plan import CascadeId, Plan, Promise, everyone_at_once, plain_plan
 from service.policies import FALLBACK_POLICY, ArtefactKind, Policy
 from service.repository import Backbone, Zoo
@@ -45,6 +45,10 @@ class FittedCascade:
     cascade: Cascade
     promise: Promise
 
+    def strangers(self, chosen: Sequence[Backbone]) -> list[str]:
+        """Names of those that it was calibrated without: backbones that are no members of the committee."""
+        return [backbone.name for backbone in chosen if backbone.name not in self.backbones]
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -57,7 +61,7 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What applies to a label set now: `controller` is its own, else the shipped generic one. `standing` has every
-    active version of its own, those that do not apply as well."""
+    active version of its own (or what stands in for one of another zoo), those that do not apply as well."""
 
     controller: FittedController | None = None
     cascade: FittedCascade | None = None
@@ -85,17 +89,19 @@ class Planner:
             _check_no_min_confidence(wish)
             return plain_plan(wish.policy, chosen, Limits(max_gflops=wish.max_gflops))
         fitted = self._unregistered if stored is None else await self._fitted.of(stored, deadline)
-        if wish.policy == "cascade" or (wish.policy is None and (fitted.cascade or wish.min_confidence is not None)):
+        calibrated = fitted.cascade is not None and not fitted.cascade.strangers(chosen)
+        if wish.policy == "cascade" or (wish.policy is None and (calibrated or wish.min_confidence is not None)):
             return self._cascade(wish, fitted, chosen)
         _check_no_min_confidence(wish)
-        return _weighed(fitted.controller, chosen, Limits(max_gflops=wish.max_gflops))
+        return _weighed(_speaker(fitted, chosen), chosen, Limits(max_gflops=wish.max_gflops))
 
     def _cascade(self, wish: Wish, fitted: Fitted, chosen: tuple[Backbone, ...]) -> Plan:
-        controller, voice = _voice(fitted.controller)
-        if fitted.cascade is not None:
+        controller, voice = _voice(_speaker(fitted, chosen))
+        strangers = [] if fitted.cascade is None else fitted.cascade.strangers(chosen)
+        if fitted.cascade is not None and not strangers:
             return self._calibrated(fitted.cascade, voice, controller, wish, chosen)
         if wish.min_confidence is None:
-            raise _no_cascade(fitted)
+            raise _no_cascade(fitted, strangers)
         cascade = cheapest_first([backbone.gflops for backbone in chosen])
         limits = Limits(max_gflops=wish.max_gflops, min_confidence=wish.min_confidence)
         return Plan("cascade", chosen, voice, cascade, controller, limits)
@@ -122,10 +128,20 @@ def name_of(about: ArtefactVersion) -> str:
     return f"{about.label_set}/{about.version}"
 
 
-def _no_cascade(fitted: Fitted) -> ConflictError:
+def _speaker(fitted: Fitted, chosen: Sequence[Backbone]) -> FittedController | None:
+    """The controller, where it knows everyone who is asked: members of the committee, not those beside it."""
+    known = fitted.controller is not None and {each.name for each in chosen} <= set(
+        fitted.controller.controller.backbones
+    )
+    return fitted.controller if known else None
+
+
+def _no_cascade(fitted: Fitted, strangers: Sequence[str]) -> ConflictError:
     standing = fitted.standing.get("cascade")
     reason = "No cascade is calibrated for these labels."
-    if standing is not None:
+    if strangers:
+        reason = f'The cascade was calibrated with the committee, which "{strangers[0]}" is no member of.'
+    elif standing is not None:
         reason = f"The cascade {name_of(standing.about)} does not apply. {standing.reason}"
     return ConflictError(
         f"{reason} Calibrate one with POST /v1/label-sets/{{name}}/cascade, choose another policy, or send "

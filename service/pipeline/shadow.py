@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from service.pipeline.learn_then_test import lower_bound
+from service.pipeline.cascade.learn_then_test import lower_bound
 
 LEVEL: Final = 0.01
 """Of a false alarm about one version of one cascade, ever."""

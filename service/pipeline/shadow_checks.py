@@ -25,6 +25,7 @@ from cachetools import TTLCache
 
 from service.deadline import Deadline, deadline_error
 from service.errors import DeadlineExceededError, QuorumError
+from service.liveness import ended
 from service.pipeline.classify import ClassifyQuery
 from service.pipeline.embed import Embedded, Embedder, Image
 from service.pipeline.label_matrices import LabelMatrices
@@ -42,7 +43,11 @@ MAX_WATCHED: Final = 256
 """Label sets whose cascades are counted; those that were used longest ago are forgotten."""
 
 FORGOTTEN_AFTER_S: Final = 86_400.0
-"""Without a request. What nobody uses any more must not be alarming for ever."""
+"""Without a request; its counts begin anew then."""
+
+SPEAKS_FOR_S: Final = 900.0
+"""Without a request. What nobody uses any more is no alarm: a cascade that was deleted through another gateway is not
+used here either, and nobody tells this process."""
 
 ShadowOutcome = Literal["agreed", "disagreed", "failed", "dropped"]
 
@@ -101,16 +106,23 @@ class ShadowChecks:
         self._waiting: deque[_Sample] = deque()
         self._wake = asyncio.Event()
         self._owed_s = 0.0
+        self._worker: asyncio.Task[None] | None = None
         self._tallies: TTLCache[str, tuple[CascadeId, Tally]] = TTLCache(MAX_WATCHED, FORGOTTEN_AFTER_S)
+        self._used: TTLCache[str, None] = TTLCache(MAX_WATCHED, SPEAKS_FOR_S)
 
     async def start(self) -> None:
         self._worker = asyncio.create_task(self._work(), name="shadow checks")
 
     async def close(self) -> None:
         """Whatever waits or is at work is forgotten."""
-        self._worker.cancel()
-        await asyncio.gather(self._worker, return_exceptions=True)
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
         self._waiting.clear()
+
+    def problems(self) -> list[str]:
+        """What is broken for good, one sentence each."""
+        return ended(self._worker)
 
     def offer(self, query: ClassifyQuery, results: Sequence[Decision | QuorumError]) -> None:
         """Sample images that were just answered. Does not wait for anything."""
@@ -128,13 +140,14 @@ class ShadowChecks:
         return replace(tally) if tally is not None and watched == cascade else None
 
     def worst(self) -> Tally | None:
-        """That of the cascade whose lower bound exceeds its promise by most."""
-        tallies = [found[1] for name in list(self._tallies) if (found := self._tallies.get(name))]
+        """That of the cascade, of those in use, whose lower bound exceeds its promise by most."""
+        tallies = [found[1] for name in list(self._used) if (found := self._tallies.get(name))]
         return max(tallies, key=lambda tally: tally.excess, default=None)
 
     def forget(self, label_set: str) -> None:
         """Its cascade was deleted."""
         self._tallies.pop(label_set, None)
+        self._used.pop(label_set, None)
 
     def _watch(self, cascade: CascadeId, epsilon: float) -> None:
         """One cascade per label set is counted, that of the newest request."""
@@ -142,6 +155,7 @@ class ShadowChecks:
         if tally is None or watched != cascade:
             tally = Tally(epsilon)
         self._tallies[cascade.label_set] = (cascade, tally)  # also where it is there: its time begins anew
+        self._used[cascade.label_set] = None
 
     def _take(self, plan: Plan, calibrated: CascadeId, image: Image, decision: Decision) -> None:
         self._drop_late()

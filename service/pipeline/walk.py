@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import BackboneFailedError, DeadlineExceededError, QuorumError, UnavailableError
-from service.pipeline.cascade import Seen, Step, next_step, probabilities
+from service.pipeline.cascade.cascade import Seen, Step, next_step, probabilities
 from service.pipeline.committee import combine
 from service.pipeline.embed import Embedded
 from service.pipeline.labels import LabelSet

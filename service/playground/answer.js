@@ -24,14 +24,17 @@ const EXITS = {
 export const exitSentence = (result) =>
   EXITS[result.exit_reason]?.(result) ?? `It ended for this reason: ${result.exit_reason}.`;
 
+/** Those that vote where a request names nobody. */
+export const committeeOf = (zoo) => zoo.filter(({ votes }) => votes !== "when_asked");
+
 /** "2 of 3 backbones voted, both for “banana”." */
 export function voteSentence(result, zoo) {
   const votes = Object.values(result.backbones);
   if (votes.length === 1) return `Only ${Object.keys(result.backbones)[0]} voted.`;
   const top = result.predictions[0].label;
   const agreeing = votes.filter((vote) => vote.top_label === top).length;
-  const everyone = votes.length >= zoo.length;
-  const who = `${everyone ? `All ${votes.length}` : `${votes.length} of ${zoo.length}`} backbones voted`;
+  const members = committeeOf(zoo).length;
+  const who = `${votes.length >= members ? `All ${votes.length}` : `${votes.length} of ${members}`} backbones voted`;
   const all = votes.length === 2 ? "both" : "all";
   return `${who}, ${agreeing === votes.length ? all : agreeing === 0 ? "none" : agreeing} for “${top}”.`;
 }
@@ -61,7 +64,7 @@ function promise({ promise: given }) {
 
 function degradedNotice(result, zoo) {
   if (!result.degraded) return null;
-  const absent = zoo.map((member) => member.id).filter((name) => !(name in result.backbones));
+  const absent = committeeOf(zoo).map((member) => member.id).filter((name) => !(name in result.backbones));
   const who = absent.length ? listing(absent) : "A backbone";
   return h("p", { class: "callout", data: { tone: "warning" } },
     h("strong", {}, "Degraded. "), `${who} did not answer, so the committee was smaller than asked for.`);
@@ -141,7 +144,7 @@ function voteRow(zoo, name, result) {
 }
 
 function voteSection(result, zoo) {
-  const known = zoo.map((member) => member.id);
+  const known = committeeOf(zoo).map((member) => member.id);
   const names = [...known, ...Object.keys(result.backbones).filter((name) => !known.includes(name))];
   const weights = result.controller ? `, weights for this picture by ${result.controller}` : "";
   return h("section", { class: "part", id: "votes" },
@@ -228,10 +231,10 @@ export function drawError(error, id = "error") {
   ];
 }
 
-/** Who sits on the committee, for the time before the first question. */
+/** Who sits on the committee, and who only votes when asked, for the time before the first question. */
 export function drawZoo(zoo) {
   return h("ul", { class: "rows members" }, zoo.map((member) =>
     h("li", { class: "row-line" },
       memberName(zoo, member),
-      h("span", { class: "minor numeric" }, `${member.image_size ? `${member.image_size} px · ` : ""}${number(member.gflops)} GFLOPs`))));
+      h("span", { class: "minor numeric" }, `${member.votes === "when_asked" ? "only when asked · " : ""}${member.image_size ? `${member.image_size} px · ` : ""}${number(member.gflops)} GFLOPs`))));
 }

@@ -119,7 +119,7 @@ async function loadZoo() {
   const models = await list("v1/models", byId("key").value);
   state.zoo = models.filter(({ id }) => id !== "committee");
   byId("backbone").replaceChildren(
-    h("option", { value: "" }, "All"),
+    h("option", { value: "" }, "Committee"),
     ...state.zoo.map(({ id }) => h("option", { value: id }, id)));
   state.empty.querySelector(".members")?.remove();
   state.empty.append(drawZoo(state.zoo));

@@ -228,12 +228,18 @@ class State(Protocol):
     async def start(self) -> None:
         """Raises `ConfigurationError` when the place cannot be used."""
 
+    def problems(self) -> list[str]:
+        """What is broken for good in this process, not in the place. Empty means healthy."""
+
     async def close(self) -> None: ...
 
 
 class EmbeddingCache(Protocol):
     async def start(self) -> None:
         """Neither waits nor fails."""
+
+    def problems(self) -> list[str]:
+        """What is broken for good in this process, not in a server. Empty means healthy."""
 
     async def close(self) -> None: ...
 

@@ -25,6 +25,9 @@ class MemoryEmbeddingCache:
     async def start(self) -> None:
         pass
 
+    def problems(self) -> list[str]:
+        return []
+
     async def close(self) -> None:
         pass
 

@@ -27,6 +27,9 @@ class TieredEmbeddingCache:
         await self._near.start()
         await self._far.start()
 
+    def problems(self) -> list[str]:
+        return [*self._near.problems(), *self._far.problems()]
+
     async def close(self) -> None:
         await self._near.close()
         await self._far.close()

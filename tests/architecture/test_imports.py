@@ -24,6 +24,7 @@ CONCRETE = (
     "service.stores.tiered",
     "service.galleries.milvus",
     "service.galleries.none",
+    "service.observability.otlp",
 )
 LEAVES = {
     "deadline",
@@ -31,11 +32,13 @@ LEAVES = {
     "keys",
     "keys_editing",
     "keys_file",
+    "liveness",
     "model_config",
     "policies",
     "repository",
     "settings",
     "timings",
+    "trail",
 }
 HEAVY = {"torch", "torchvision", "open_clip", "timm", "training"}
 
@@ -100,6 +103,12 @@ def test_load_tests_import_nothing_of_ours() -> None:
         assert not {"service", "training"} & {name.split(".")[0] for name in imported_by(path)}
 
 
+def test_only_the_module_that_delivers_traces_names_opentelemetry() -> None:
+    for path in modules():
+        names = [name for name in imported_by(path) if name.startswith("opentelemetry")]
+        assert not names or name_of(path) == "service.observability.otlp", path
+
+
 def test_only_settings_reads_the_environment() -> None:
     for path in modules():
         source = path.read_text(encoding="utf-8")
@@ -108,6 +117,6 @@ def test_only_settings_reads_the_environment() -> None:
 
 
 def test_importing_the_application_leaves_torch_and_milvus_out() -> None:
-    heavy = "{'torch', 'training', 'open_clip', 'pymilvus', 'milvus_lite', 'pandas'}"
+    heavy = "{'torch', 'training', 'open_clip', 'pymilvus', 'milvus_lite', 'pandas', 'opentelemetry.sdk.trace'}"
     check = f"import sys, service.app; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0

@@ -66,7 +66,7 @@ async def test_it_knows_the_bundled_photographs_of_a_source_that_it_was_trained_
     for sample in photographs:
         label_set = make_label_set(sample["labels"], None, LabelLimits(100, 100, 100))
         image = RequestImage.of((SAMPLES / sample["file"]).read_bytes())
-        query = ClassifyQuery((image,), label_set, plain_plan("mean", zoo.backbones), Deadline.after(30))
+        query = ClassifyQuery((image,), label_set, plain_plan("mean", zoo.committee.backbones), Deadline.after(30))
         (decision,) = await classifier.classify(query, Timings())
         assert isinstance(decision, Decision)
         right += decision.predictions(1)[0].label == sample["labels"][0]  # the true one comes first

@@ -22,9 +22,9 @@ from service.deadline import Deadline
 from service.engines.base import Row
 from service.engines.onnx import OnnxEngine, OnnxOptions
 from service.model_config import parse_config, render_config
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import RESAMPLING, preprocess
-from service.pipeline.tokenize import TextTokenizer
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import RESAMPLING, preprocess
+from service.pipeline.inputs.tokenize import TextTokenizer
 from service.repository import Backbone, Zoo, load_zoo
 from tests.conftest import ROOT, MakeApp, Serve
 from tests.contract.random_zoo import OPENCLIP_NAMES, bundled_run, write_random_zoo
@@ -218,10 +218,10 @@ async def test_the_whole_committee_answers(repository: Path, zoo: Zoo, make_app:
         response = await client.post("/v1/classify", files={"images": picture}, data={"request": request})
     assert response.status_code == 200, response.text
     (result,) = response.json()["results"]
-    assert set(result["backbones"]) == set(zoo.names)
+    assert set(result["backbones"]) == set(zoo.committee.names)
     assert not result["degraded"]
     assert math.isclose(sum(entry["probability"] for entry in result["predictions"]), 1, abs_tol=1e-4)
-    assert result["gflops"] == pytest.approx(zoo.gflops)
+    assert result["gflops"] == pytest.approx(zoo.committee.gflops)
 
 
 @pytest.mark.torch

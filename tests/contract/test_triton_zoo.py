@@ -12,8 +12,8 @@ from service.deadline import Deadline
 from service.engines.base import Engine, Row
 from service.engines.onnx import OnnxEngine, OnnxOptions
 from service.engines.triton import TritonEngine, TritonOptions
-from service.pipeline.preprocess import preprocess
-from service.pipeline.tokenize import TextTokenizer
+from service.pipeline.inputs.preprocess import preprocess
+from service.pipeline.inputs.tokenize import TextTokenizer
 from service.repository import Zoo, load_zoo
 from tests.conftest import ROOT
 from tests.support.pipeline import Observations

@@ -181,16 +181,32 @@ def test_an_answer_to_an_earlier_question_is_marked(page: Page) -> None:
     expect(page.locator("#stale")).to_be_hidden()
 
 
-def test_a_single_backbone_is_asked_alone(page: Page) -> None:
+def test_a_single_backbone_is_asked_alone(page: Page, live_server: str) -> None:
     page.get_by_label("Policy").select_option("single")
     chooser = page.get_by_label("Backbone", exact=True)
-    names = [name for name in chooser.locator("option").all_inner_texts() if name != "All"]
+    names = [name for name in chooser.locator("option").all_inner_texts() if name != "Committee"]
     chooser.select_option(names[-1])
     (result,) = classify(page)["results"]
     assert list(result["backbones"]) == names[-1:]
-    expect(page.locator("#votes li")).to_have_count(len(names))
-    expect(page.locator("#votes li[data-absent]")).to_have_count(len(names) - 1)
+    members = page.request.get(f"{live_server}/v1/models/committee").json()["backbones"]
+    expect(page.locator("#votes li")).to_have_count(len(members))
+    expect(page.locator("#votes li[data-absent]")).to_have_count(len(members) - 1)
     expect(page.locator(".hero-sentence").first).to_contain_text(f"Only {names[-1]} voted.")
+
+
+def test_a_variant_beside_the_committee_answers_where_it_is_chosen(page: Page, live_server: str) -> None:
+    models = page.request.get(f"{live_server}/v1/models").json()["data"]
+    (variant,) = [model["id"] for model in models if model.get("votes") == "when_asked"]
+    members = models[-1]["backbones"]
+    expect(page.locator(".members li", has_text=variant)).to_contain_text("only when asked")
+    (result,) = classify(page)["results"]
+    assert set(result["backbones"]) == set(members)
+    expect(page.locator(".hero-sentence").first).to_contain_text(f"All {len(members)} backbones voted")
+    page.get_by_label("Policy").select_option("single")
+    page.get_by_label("Backbone", exact=True).select_option(variant)
+    (result,) = classify(page)["results"]
+    assert list(result["backbones"]) == [variant]
+    expect(page.locator("#votes li", has_text=variant)).to_be_visible()
 
 
 def test_a_registered_label_set_takes_the_place_of_typed_labels(page: Page, live_server: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 from service.api.schemas import ResultOut
 from service.client import ApiError, AsyncQuorumClient, CalibrationResult, FitResult, JobFailedError, results
 from service.engines.fake import FakeEngine
-from service.pipeline import cascade_report, controller_report
+from service.pipeline.cascade import report as cascade_report
+from service.pipeline.controller import report as controller_report
 from tests.conftest import MakeApp
 from tests.support.images import jpeg
 

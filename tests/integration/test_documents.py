@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.metrics_table import metrics_table
 from tests.support.openapi import openapi_document
 from tests.support.settings_table import settings_table
 
@@ -24,6 +25,11 @@ def test_the_committed_openapi_document_is_the_applications(tmp_path: Path) -> N
 def test_the_committed_table_of_settings_is_the_settings_own() -> None:
     committed = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     assert settings_table() == committed, "run `make settings`"
+
+
+def test_the_committed_table_of_metrics_is_what_a_gateway_shows() -> None:
+    committed = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert metrics_table() == committed, "run `make metrics`"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

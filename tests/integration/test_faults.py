@@ -156,8 +156,9 @@ async def test_callers_of_short_deadlines_cannot_pile_up_work(
         for index in range(30):
             response, _ = await timed(client, jpeg(), labels=[f"label {index}", "dog"], deadline_ms=10)
             error_of(response, 504, "deadline_exceeded")
-        await asyncio.sleep(0.05)
-        assert len(asyncio.all_tasks()) - before <= MAX_UNATTENDED
+        async with asyncio.timeout(GRACE_S):  # for what was cancelled to end; it would work for much longer
+            while len(asyncio.all_tasks()) - before > MAX_UNATTENDED:
+                await asyncio.sleep(0.01)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from PIL import Image
 
 from service.errors import RequestError
 from service.model_config import Preprocessing, ResizeMode
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import preprocess
 from tests.support.api import LABELS, classify, classify_call, probabilities
 from tests.support.hostile import BOMBS
 from tests.support.images import as_base64, encoded, jpeg, photograph
@@ -55,9 +55,9 @@ BOMB = """
 import re, sys, time
 from pathlib import Path
 from service.errors import QuorumError
-from service.pipeline.decode import ImageLimits, decode
+from service.pipeline.inputs.decode import ImageLimits, decode
 from service.model_config import Preprocessing
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.preprocess import preprocess
 data = sys.stdin.buffer.read()
 def peak_kb():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

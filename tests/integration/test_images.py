@@ -65,7 +65,7 @@ def gateway(store: Store) -> Image:
 
 @pytest.fixture(scope="module")
 def gateway_for_triton(store: Store) -> Image:
-    return store.build("docker/gateway.Dockerfile", "quorum-gateway:triton", EXTRAS="")
+    return store.build("docker/gateway.Dockerfile", "quorum-gateway:triton", EXTRAS="tracing")
 
 
 @pytest.fixture(scope="module")

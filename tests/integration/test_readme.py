@@ -149,7 +149,7 @@ def test_keys_are_made_used_and_removed_by_the_commands_as_they_stand(tmp_path: 
 def fitted_in(url: str) -> tuple[str | None, bool]:
     """Whose weights answer from then on, and whether they are the fit's; what the job says of it is checked."""
     job = last_job(url, "controller")
-    backbones = set(httpx2.get(f"{url}/info").json()["backbones"])
+    backbones = set(httpx2.get(f"{url}/v1/models/committee").json()["backbones"])
     result = job["result"]
     assert result["about"] == {
         "examples": 80,

@@ -24,6 +24,7 @@ from service.errors import ConfigurationError
 from service.settings import Settings
 from tests.conftest import MakeApp
 from tests.integration.conftest import Quorum
+from tests.support.api import classify_call
 from tests.support.images import jpeg
 from tests.support.keys import keys_file
 
@@ -112,6 +113,61 @@ def wait_until_refused(port: int) -> None:
             return
         time.sleep(0.02)
     pytest.fail("the server still accepts connections")
+
+
+STUCK = """
+import time
+from service.cli import app
+from service.pipeline import embed
+embed.decode = lambda *_: time.sleep(600)
+app(prog_name="quorum")
+"""
+
+
+def test_a_decoder_that_is_stuck_does_not_keep_the_process_from_ending(environment: dict[str, str]) -> None:
+    """It is restarted for that: whoever waits for its end would have to kill it, and much would stay unclosed."""
+    command = [sys.executable, "-c", STUCK, "serve", "--port", "0", "--engine", "fake"]
+    with subprocess.Popen(
+        command, env=os.environ | environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = re.findall(r"http://[\d.]+:\d+", process.stdout.readline())[0]
+            call = classify_call(jpeg(), deadline_ms=200)
+            assert httpx2.post(f"{url}/v1/classify", json=call).status_code == 504
+            process.send_signal(signal.SIGTERM)
+            _, stderr = process.communicate(timeout=STOP_LIMIT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0, stderr
+    assert "a thread of decode does not end" in stderr
+
+
+BEGINNING = """
+import time
+from service.cli import app, server
+def create_app(*_, **__):
+    print("beginning", flush=True)
+    time.sleep(600)
+server.create_app = create_app
+app(prog_name="quorum")
+"""
+
+
+def test_a_server_that_has_just_begun_listens_to_sigterm(environment: dict[str, str]) -> None:
+    """As the first process of a container it would not hear it otherwise."""
+    command = [sys.executable, "-c", BEGINNING, "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, env=os.environ | environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "beginning\n"
+            process.send_signal(signal.SIGTERM)
+            _, stderr = process.communicate(timeout=STOP_LIMIT_S)
+        finally:
+            process.kill()
+    assert (process.returncode, stderr) == (128 + signal.SIGTERM, "")
 
 
 async def test_the_first_signal_turns_readiness_red(make_app: MakeApp) -> None:

@@ -249,15 +249,12 @@ async def test_a_server_that_returns_with_other_weights_is_not_believed(
     await asyncio.to_thread(server.start)
 
     async def is_found_out() -> bool:
-        assert (await single(client)).status_code == 503
-        return (await client.get("/healthz")).status_code == 503
+        return "another small_image" in error_of(await single(client), 503, "unavailable")["message"]
 
     try:
         say(f"other weights: refused from the first call on, named after {await until(is_found_out):.2f} s")
-        message = error_of(await client.get("/healthz"), 503, "unavailable")["message"]
-        assert message.startswith("small_image: quorum.sha256 is ")
-        assert "another small_image" in error_of(await single(client), 503, "unavailable")["message"]
         assert (await classify_one(client, jpeg(seed=3)))["degraded"]
+        assert (await client.get("/healthz")).status_code == 200, "a restart would end the other backbone's answers too"
     finally:
         shutil.rmtree(server.repository / "small_image")
         shutil.copytree(kept, server.repository / "small_image")
@@ -268,7 +265,6 @@ async def test_a_server_that_returns_with_other_weights_is_not_believed(
         return (await single(client)).status_code == 200
 
     await until(is_mended)
-    assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_an_instance_that_dies_fails_its_rows_and_nobody_else(

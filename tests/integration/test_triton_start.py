@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -19,7 +20,7 @@ from tests.support.api import classify_call, classify_one, error_of
 from tests.support.images import jpeg
 from tests.support.pipeline import Observations
 from tests.support.repository import Spec, write_repository
-from tests.support.triton import TritonServer, replace_weights
+from tests.support.triton import TritonServer, replace_weights, triton_server
 
 Change = Callable[[Path], object]
 
@@ -126,6 +127,26 @@ async def test_a_name_that_stands_for_nothing_yet_is_looked_up_again(
             if response.status_code == 503:
                 break
         error_of(response, 503, "unavailable")
+
+
+async def test_two_servers_with_different_towers_serve_one_gateway(
+    fake_repository: Path, tmp_path: Path, make_app: MakeApp, serve: Serve
+) -> None:
+    cheap = triton_server(fake_repository, tmp_path, models=("small_image", "small_text"))
+    with ExitStack() as stack:
+        first = stack.enter_context(cheap)
+        other = f"127.0.0.1:{free_port()}"
+        app = make_app(engine="triton", triton_urls=(first.address, other), triton_start_wait_s=1.0)
+        async with serve(app) as client:
+            alone = await classify_one(client, jpeg())
+            assert (alone["degraded"], alone["failed"]) == (True, ["large"])
+            assert (await client.get("/readyz")).status_code == 200
+        expensive = triton_server(fake_repository, tmp_path, models=("large_image", "large_text"))
+        second = stack.enter_context(expensive)
+        app = make_app(engine="triton", triton_urls=(first.address, second.address), triton_start_wait_s=30.0)
+        async with serve(app) as client:
+            both = await classify_one(client, jpeg())
+            assert (both["degraded"], list(both["backbones"])) == (False, ["small", "large"])
 
 
 async def until_answered(client: httpx2.AsyncClient) -> None:

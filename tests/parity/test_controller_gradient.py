@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from service.pipeline.controller import UNIT_SHIFT, positive
-from service.pipeline.controller_fit import Schedule, descend, start
-from service.pipeline.controller_gradient import Batch, Form, Link, Network, loss_and_gradient
-from service.pipeline.controller_static import fit_static
+from service.pipeline.controller.controller import UNIT_SHIFT, positive
+from service.pipeline.controller.fit import Schedule, descend, start
+from service.pipeline.controller.gradient import Batch, Form, Link, Network, loss_and_gradient
+from service.pipeline.controller.static import fit_static
 from service.pipeline.logits import Floats, softmax
 from training.evaluate.baselines import mixture_gradients
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from service.model_config import Preprocessing
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.preprocess import preprocess
 from tests.parity.conftest import ExportedOpenClip
 
 pytestmark = pytest.mark.torch

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from service.pipeline.controller_examples import Examples, make_examples
+from service.pipeline.controller.examples import Examples, make_examples
 from service.pipeline.logits import Floats, cosines, unit_rows
 
 WIDTH = 24

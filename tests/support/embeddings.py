@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from service.api.services import Services
 from service.deadline import Deadline
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import preprocess
-from service.pipeline.tokenize import TextTokenizer
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import preprocess
+from service.pipeline.inputs.tokenize import TextTokenizer
 from service.repository import Backbone
 from tests.support.images import as_base64
 

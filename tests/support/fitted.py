@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from service.pipeline.artefacts import pack_cascade, pack_controller
-from service.pipeline.cascade import NO_LIMITS, Cascade, Limits
+from service.pipeline.cascade.cascade import NO_LIMITS, Cascade, Limits
 from service.pipeline.committee import Voice
-from service.pipeline.controller import Controller, static_controller
+from service.pipeline.controller.controller import Controller, static_controller
 from service.pipeline.plan import CascadeId, Plan, Promise
 from service.repository import Backbone, Zoo, load_zoo
 from service.stores.base import ArtefactContent, ArtefactVersion

@@ -19,7 +19,7 @@ from service.galleries.base import (
     ItemAbout,
     VectorField,
 )
-from service.pipeline.galleries import member_of
+from service.pipeline.retrieval.galleries import member_of
 from service.policies import FieldType, Metric
 from service.repository import Zoo
 from service.stores.base import Page

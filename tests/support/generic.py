@@ -10,9 +10,10 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from service.pipeline.controller import Generic
-from service.pipeline.controller_opinions import OPINIONS
-from service.pipeline.generic_file import (
+from service.pipeline.controller.controller import Generic
+from service.pipeline.controller.opinions import OPINIONS
+from service.pipeline.logits import Floats
+from service.pipeline.shipped.generic_file import (
     ARRAYS,
     METADATA_KEY,
     GenericAbout,
@@ -20,7 +21,6 @@ from service.pipeline.generic_file import (
     committee_members,
     write_generic,
 )
-from service.pipeline.logits import Floats
 from service.repository import Zoo
 
 JUDGED = JudgedSource(

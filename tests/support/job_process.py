@@ -22,7 +22,7 @@ from service.app import create_app
 from service.cli import server
 from service.jobs.control import Outcome
 from service.jobs.runner import new_job_id
-from service.settings import Settings
+from service.settings import Settings, TracingSettings
 from tests.support.jobs import Gated, final
 from tests.support.state import PETS, content, new_job
 
@@ -61,8 +61,8 @@ async def process(mode: str) -> None:
         await {"hold": hold, "loop": loop}[mode](app.state.services)
 
 
-def create_app_with_a_job(settings: Settings) -> FastAPI:
-    app = create_app(settings)
+def create_app_with_a_job(settings: Settings, *, tracing: TracingSettings) -> FastAPI:
+    app = create_app(settings, tracing=tracing)
     inner = app.router.lifespan_context
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.pipeline.cascade_trace import Combine
+from service.pipeline.cascade.trace import Combine
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

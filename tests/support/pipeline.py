@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from service.engines.base import Engine
-from service.pipeline.decode import ImageLimits
 from service.pipeline.embed import Embedder
-from service.pipeline.tokenize import TextTokenizer
+from service.pipeline.inputs.decode import ImageLimits
+from service.pipeline.inputs.tokenize import TextTokenizer
 from service.repository import Zoo
 from service.stores.memory import MemoryEmbeddingCache
 
@@ -24,6 +24,7 @@ class Observations:
         self.hits = 0
         self.misses = 0
         self.servers: list[tuple[int, int]] = []
+        self.rows: list[tuple[str, str]] = []
 
     def batch_done(self, tower: str, rows: int, seconds: float) -> None:
         assert seconds >= 0
@@ -35,6 +36,9 @@ class Observations:
 
     def triton_servers(self, connected: int, known: int) -> None:
         self.servers.append((connected, known))
+
+    def rows_asked(self, tower: str, outcomes: Iterable[str]) -> None:
+        self.rows += [(tower, outcome) for outcome in outcomes]
 
     def cache_looked_up(self, hits: int, misses: int) -> None:
         self.hits += hits

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.preprocess import preprocess
 from service.repository import Zoo, load_zoo
 from tests.support.images import encoded
 

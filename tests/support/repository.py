@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from service.model_config import ImageTowerConfig, Preprocessing, TextTowerConfig, render_config
+from service.policies import Votes
 
 CONTEXT_LENGTH = 16
 OPSET = 17
@@ -26,6 +27,7 @@ class Spec:
     image_size: int = 32
     embedding_dim: int = 8
     gflops: float = 1.0
+    votes: Votes = "by_default"
 
 
 DEFAULT_SPECS = (Spec("small", gflops=0.25), Spec("large", image_size=48, embedding_dim=12, gflops=1.5))
@@ -119,6 +121,7 @@ def tower_config(spec: Spec, tower: str, sha256: str) -> ImageTowerConfig | Text
         "gflops": spec.gflops,
         "sha256": sha256,
         "provenance": "made by a test",
+        "votes": spec.votes,
     }
     if tower == "text":
         return TextTowerConfig(**common, tokenizer="tokenizer.json", context_length=CONTEXT_LENGTH)  # type: ignore[arg-type]  # checked by the test of render_config

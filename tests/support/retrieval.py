@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from service.pipeline.controller import Controller
-from service.pipeline.repository_file import committee_members
-from service.pipeline.retrieval_file import (
+from service.pipeline.controller.controller import Controller
+from service.pipeline.shipped.files import committee_members
+from service.pipeline.shipped.retrieval_file import (
     JudgedController,
     JudgedExit,
     RetrievalAbout,

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
-from service.settings import Settings
+from service.settings import Settings, TracingSettings
 
 HEAD = """# Settings
 
@@ -19,12 +20,29 @@ Read once at start from the environment. `make serve` and `quorum serve` take th
 """
 
 
+TRACING = """
+## Tracing
+
+Of OpenTelemetry's own variables these say whether requests are traced, and where spans are sent to. Its SDK reads the
+others: `OTEL_SERVICE_NAME` (`quorum` by default), `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`,
+`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_BSP_…` and so on.
+
+| variable | default | meaning |
+| --- | --- | --- |
+"""
+
+
 def settings_table() -> str:
+    return f"{HEAD}{_rows(Settings)}{TRACING}{_rows(TracingSettings)}"
+
+
+def _rows(settings: type[BaseSettings]) -> str:
+    prefix = settings.model_config["env_prefix"]
     rows = [
-        f"| `QUORUM_{name.upper()}` | {_default(field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
+        f"| `{prefix}{name.upper()}` | {_default(field.default)} | {field.description} |"
+        for name, field in settings.model_fields.items()
     ]
-    return HEAD + "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n"
 
 
 def _default(value: Any) -> str:
@@ -32,6 +50,8 @@ def _default(value: Any) -> str:
         value = value.get_secret_value()
     if isinstance(value, tuple):
         value = ",".join(map(str, value))
+    if isinstance(value, bool):
+        value = str(value).lower()
     return f"`{value}`" if value not in ("", None) else "none"
 
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,10 +37,10 @@ START_ATTEMPTS = 3
 class TritonServer:
     """One server process on `repository`; it keeps its ports over restarts."""
 
-    def __init__(self, repository: Path, folder: Path, *, explicit: bool = False) -> None:
+    def __init__(self, repository: Path, folder: Path, *, explicit: bool = False, models: Sequence[str] = ()) -> None:
         self.repository = repository
         self.http, self.grpc, self.metrics = _free_ports(3)
-        self._explicit = explicit
+        self._options = [*(["--explicit"] if explicit else []), *(f"--load-model={model}" for model in models)]
         self._log = folder / f"triton-{self.grpc}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,9 +64,7 @@ class TritonServer:
         ports = [f"--http={self.http}", f"--grpc={self.grpc}", f"--metrics={self.metrics}"]
         command = [sys.executable, str(SERVE), f"--repository={self.repository}", f"--wheel={WHEEL}", f"--tree={TREE}"]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *ports, *(["--explicit"] if self._explicit else [])], stdout=log, stderr=log, cwd=ROOT
-            )
+            self._process = subprocess.Popen([*command, *ports, *self._options], stdout=log, stderr=log, cwd=ROOT)
 
     def _becomes_ready(self) -> bool:
         give_up_s = time.monotonic() + START_LIMIT_S
@@ -128,10 +126,12 @@ class TritonServer:
 
 
 @contextmanager
-def triton_server(repository: Path, folder: Path, *, explicit: bool = False) -> Iterator[TritonServer]:
+def triton_server(
+    repository: Path, folder: Path, *, explicit: bool = False, models: Sequence[str] = ()
+) -> Iterator[TritonServer]:
     if not (WHEEL / "pytriton/tritonserver/bin/tritonserver").is_file():
         pytest.skip("needs the Triton server that `make triton-server` installs")
-    server = TritonServer(repository, folder, explicit=explicit)
+    server = TritonServer(repository, folder, explicit=explicit, models=models)
     try:
         server.start()
         yield server

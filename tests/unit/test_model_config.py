@@ -32,6 +32,14 @@ def test_parameters_without_our_prefix_are_left_alone() -> None:
     assert parse_config(text, "config.pbtxt") == IMAGE
 
 
+def test_whether_a_backbone_votes_survives_the_round_trip_and_what_is_usual_is_not_written() -> None:
+    config = dataclasses.replace(TEXT, votes="when_asked")
+    assert parse_config(render_config(config), "config.pbtxt") == config
+    assert "quorum.votes" not in render_config(TEXT)
+    with pytest.raises(RepositoryError, match=r'quorum\.votes: "never" is not one of by_default, when_asked'):
+        parse_config(render_config(config).replace("when_asked", "never"), "config.pbtxt")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "complaint"),
     [

@@ -16,6 +16,22 @@ def test_backbones_come_cheapest_first(fake_zoo: Zoo) -> None:
     assert fake_zoo.largest_image_size == 48
 
 
+def test_a_backbone_that_votes_when_asked_is_served_beside_the_committee(tmp_path: Path) -> None:
+    specs = [Spec("small", gflops=0.25), Spec("variant", gflops=0.5, votes="when_asked"), Spec("large", gflops=1.5)]
+    zoo = load_zoo(write_repository(tmp_path, specs))
+    assert zoo.names == ("small", "variant", "large")
+    assert (zoo.committee.names, zoo.committee.gflops) == (("small", "large"), 1.75)
+    assert zoo.committee.digest == load_zoo(write_repository(tmp_path / "alone", [specs[0], specs[2]])).digest
+    assert zoo.select(None) == zoo.committee.backbones
+    assert [backbone.name for backbone in zoo.select(["variant", "small"])] == ["small", "variant"]
+
+
+def test_a_committee_needs_a_member(tmp_path: Path) -> None:
+    write_repository(tmp_path, [Spec("variant", votes="when_asked")])
+    with pytest.raises(RepositoryError, match=r"quorum\.votes is when_asked for every backbone"):
+        load_zoo(tmp_path)
+
+
 def test_the_digest_of_a_zoo_changes_with_any_tower(fake_zoo: Zoo, tmp_path: Path) -> None:
     other = load_zoo(write_repository(tmp_path, [Spec("small"), Spec("large", embedding_dim=5)]))
     assert other.digest != fake_zoo.digest

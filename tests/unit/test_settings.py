@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ConfigurationError
-from service.settings import Settings, usable_cores
+from service.settings import Settings, TracingSettings, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,9 @@ def test_every_setting_is_described() -> None:
 def test_every_limit_is_positive_and_every_time_finite_by_default() -> None:
     settings = Settings.from_environment()
     for name in Settings.model_fields:
-        if name.startswith("max_") or name.endswith(("_s", "_ms", "_bytes")):
+        if name == "drain_delay_s":  # nobody need be waited for
+            assert settings.drain_delay_s == 0
+        elif name.startswith("max_") or name.endswith(("_s", "_ms", "_bytes")):
             assert 0 < getattr(settings, name) < float("inf"), name
 
 
@@ -101,6 +103,8 @@ def test_the_earlier_name_of_the_state_is_not_passed_over(monkeypatch: pytest.Mo
         ("QUORUM_TRITON_URLS", "http://triton:8001"),
         ("QUORUM_TRITON_URLS", ":8001"),
         ("QUORUM_TRITON_URLS", "triton:0"),
+        ("QUORUM_DRAIN_DELAY_S", "-1"),
+        ("QUORUM_DRAIN_DELAY_S", "inf"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -152,3 +156,42 @@ def test_the_variable_that_keys_used_to_be_in_does_not_leave_the_server_open(
     with pytest.raises(ConfigurationError, match="QUORUM_API_KEYS_FILE") as raised:
         Settings.from_environment()
     assert "the-secret" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_SDK_DISABLED", "perhaps"),
+    ],
+)
+def test_a_wrong_variable_of_opentelemetrys_is_named_as_well(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as raised:
+        TracingSettings.from_environment()
+    assert raised.value.message.startswith(f"{variable}: ")
+    assert value in raised.value.message
+    Settings.from_environment()
+
+
+@pytest.mark.parametrize(
+    "off", [{}, {"OTEL_SDK_DISABLED": "True"}, {"OTEL_TRACES_EXPORTER": "none"}], ids=["nowhere", "disabled", "none"]
+)
+def test_what_a_platform_sets_for_all_its_programs_stops_no_gateway_that_traces_nothing(
+    monkeypatch: pytest.MonkeyPatch, off: dict[str, str]
+) -> None:
+    address = {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"} if off else {}
+    for name, value in {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **address, **off}.items():
+        monkeypatch.setenv(name, value)
+    assert TracingSettings.from_environment().url is None
+
+
+def test_every_setting_of_tracing_is_described() -> None:
+    for name, field in TracingSettings.model_fields.items():
+        assert (field.description or "").endswith("."), name

@@ -126,8 +126,13 @@ def matching_loss(image: Tensor, text: Tensor, scale: Tensor, match: Tensor) -> 
     image, text: float32[n, d], unit rows; scale: the positive factor on cosines; match: bool[n, n], whether text j says
     what is on picture i. Every direction spreads its target evenly over what matches.
     """
+    return pair_losses(image, text, scale, match).mean()
+
+
+def pair_losses(image: Tensor, text: Tensor, scale: Tensor, match: Tensor) -> Tensor:
+    """float32[n]: what each pair, a picture and the text beside it, adds to `matching_loss`, their mean."""
     logits = scale * image @ text.T
     hits = match.float()
-    rows = functional.cross_entropy(logits, hits / hits.sum(dim=1, keepdim=True))
-    columns = functional.cross_entropy(logits.T, (hits / hits.sum(dim=0, keepdim=True)).T)
+    rows = functional.cross_entropy(logits, hits / hits.sum(dim=1, keepdim=True), reduction="none")
+    columns = functional.cross_entropy(logits.T, (hits / hits.sum(dim=0, keepdim=True)).T, reduction="none")
     return (rows + columns) / 2

@@ -45,12 +45,22 @@ def affine_matrices(n: int, strength: Augmentation, generator: torch.Generator) 
     return torch.stack(rows, dim=1).view(n, 2, 3)
 
 
-def jitter_colours(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and saturation of images in 0..1: float32[n, 3, h, w]."""
-    n = len(images)
+def jitter_colours(
+    images: Tensor,
+    strength: Augmentation,
+    generator: torch.Generator,
+    *,
+    of: int | None = None,
+    part: slice = slice(None),
+) -> Tensor:
+    """Random brightness, contrast and saturation of images in 0..1: float32[n, 3, h, w].
+
+    They may be a `part` of a batch of more: what is drawn is drawn for all, so that the part changes as it would there.
+    """
+    n = len(images) if of is None else of
 
     def factor(half_width: float) -> Tensor:
-        return _uniform(n, 1 - half_width, 1 + half_width, generator).view(n, 1, 1, 1).to(images.device)
+        return _uniform(n, 1 - half_width, 1 + half_width, generator).view(n, 1, 1, 1)[part].to(images.device)
 
     grey = images.mean(dim=1, keepdim=True)
     images = torch.lerp(grey.expand_as(images), images, factor(strength.saturation))
@@ -59,7 +69,7 @@ def jitter_colours(images: Tensor, strength: Augmentation, generator: torch.Gene
     images = (images * factor(strength.brightness)).clamp_(0, 1)
     if strength.invert == 0:
         return images
-    negative = (torch.rand(n, generator=generator).view(n, 1, 1, 1) < strength.invert).to(images.device)
+    negative = (torch.rand(n, generator=generator).view(n, 1, 1, 1) < strength.invert)[part].to(images.device)
     return torch.where(negative, 1 - images, images)
 
 

@@ -43,9 +43,20 @@ def make_row(
     source: str,
     extra: Mapping[str, object],
 ) -> Row:
-    """A row from its parts; `path` is named in errors. Raises `DataError` for a `split` that is neither."""
+    """A row from its parts; `path` is named in errors.
+
+    Raises `DataError` for a `split` that is neither, and for parts of another kind, which files may hold.
+    """
     if split not in ("train", "test"):
         raise DataError(f"{path}: split {split!r} is neither 'train' nor 'test'")
+    if not isinstance(image, bytes):
+        raise DataError(f"{path}: a row without a picture")
+    if not isinstance(captions, list | tuple) or not all(map(_is_text, captions)):
+        raise DataError(f"{path}: captions {str(captions)[:80]!r} are no list of texts")
+    if label is not None and not _is_text(label):
+        raise DataError(f"{path}: label {label!r} is no text")
+    if not isinstance(extra, Mapping):
+        raise DataError(f"{path}: extra {str(extra)[:80]!r} is no JSON object")
     concept = extra.get("concept")
     return Row(
         image=image,
@@ -57,3 +68,14 @@ def make_row(
         concept=None if concept is None else str(concept),
         broad=bool(extra.get(BROAD_LABEL)),
     )
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string that can be written: JSON may hold halves of characters."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

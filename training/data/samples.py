@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from service.errors import RequestError
 from service.model_config import Preprocessing
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import preprocess
 from training.data.rows import DataError, Row
 from training.data.sources import DataDirs, available_sources, read_rows
 from training.data.splits import Split, assign_splits

@@ -8,6 +8,7 @@ are.
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,26 @@ KNOWN = ("captions", "label", "split", "extra")
 def read_shard(path: Path, source: str) -> Iterator[Row]:
     """Every row of one shard, in order. Raises `DataError` for a damaged file and for samples that are no rows."""
     # The library's own reader of paths leaves files open.
-    with path.open("rb") as stream:
-        try:
-            for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])):
-                yield _row(path, source, sample)
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(f"{path}: not a readable tar file") from error
+    with readable(path), path.open("rb") as stream:
+        for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])):
+            yield row_of_sample(path, source, sample)
 
 
-def _row(path: Path, source: str, sample: dict[str, Any]) -> Row:
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What stops the reading of a shard becomes a `DataError`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (tarfile.TarError, OSError, EOFError, MemoryError) as error:
+        raise DataError(f"{path}: not a readable tar file") from error
+    except ValueError as error:  # the library's, for two files of one name
+        raise DataError(f"{path}: {str(error.args[0]).split(' dict_keys')[0]}") from error
+
+
+def row_of_sample(path: Path, source: str, sample: dict[str, Any]) -> Row:
+    """The row of one sample, files by their kinds as `group_by_keys` gives them. Raises `DataError`."""
     where = Path(f"{path}/{sample['__key__']}")
     picture = next((sample[kind] for kind in PICTURES if kind in sample), None)
     if picture is None:

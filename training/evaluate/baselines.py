@@ -1,6 +1,6 @@
 """What the literature puts beside a controller, fitted on the same labelled examples.
 
-Logits are float32[n, b, c] as in `service.pipeline.controller_examples.Examples`; answers are logarithms of
+Logits are float32[n, b, c] as in `service.pipeline.controller.examples.Examples`; answers are logarithms of
 probabilities, float32[n, c], so that every method is scored by the same functions.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller_examples import Examples
-from service.pipeline.controller_scores import score
+from service.pipeline.controller.examples import Examples
+from service.pipeline.controller.scores import score
 from service.pipeline.logits import Floats, softmax
 
 TINY = np.finfo(np.float32).tiny

@@ -1,6 +1,6 @@
 """The generic controller: fitted over many label sets, judged on sources that it never saw.
 
-It reads opinions alone (`service.pipeline.controller_opinions`) and shares one small network among all backbones. A
+It reads opinions alone (`service.pipeline.controller.opinions`) and shares one small network among all backbones. A
 network that knew the backbones apart, or their image embeddings, learnt from a handful of sources *whom* to trust, and
 lost five points on a source where another backbone was the specialist; this one can only learn how trust shows.
 """
@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from service.blas import one_blas_thread
-from service.pipeline.controller import Generic, static_controller, weigh
-from service.pipeline.controller_fit import Schedule, descend, random_subsets, start
-from service.pipeline.controller_gradient import Batch, Network, weighted_mean
-from service.pipeline.controller_opinions import OPINIONS, Opinions, opinions_of
-from service.pipeline.controller_scores import score
+from service.pipeline.controller.controller import Generic, static_controller, weigh
+from service.pipeline.controller.fit import Schedule, descend, random_subsets, start
+from service.pipeline.controller.gradient import Batch, Network, weighted_mean
+from service.pipeline.controller.opinions import OPINIONS, Opinions, opinions_of
+from service.pipeline.controller.scores import score
 from service.pipeline.logits import Floats, mean_probability
 from training.evaluate.statistics import class_weights
 

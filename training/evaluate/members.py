@@ -12,7 +12,7 @@ import onnxruntime as ort
 import PIL
 
 from service.model_config import Preprocessing
-from service.pipeline import containers, decode, preprocess
+from service.pipeline.inputs import containers, decode, preprocess
 from service.repository import Backbone, Zoo
 from training.data.rows import Row
 from training.data.samples import decode_rows

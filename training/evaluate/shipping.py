@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.pipeline.generic_file import (
+from service.pipeline.shipped.generic_file import (
     FILE_NAME,
     GenericAbout,
     JudgedSource,
@@ -41,7 +41,7 @@ def ship_generic(options: ShippingOptions) -> str:
 
     Returns a table and the verdict. Raises `RepositoryError`, and `DataError` where there are too few sources.
     """
-    zoo = load_zoo(options.repository)
+    zoo = load_zoo(options.repository).committee
     tasks = labelled_tasks(read_rows(options.data, available_sources(options.data)), Split.FIT)
     if len(tasks) < FEWEST_SOURCES:
         raise DataError(

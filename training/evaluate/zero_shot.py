@@ -37,15 +37,11 @@ def task_logits(
 def temperature_on(
     embedder: Embedder, preprocessing: Preprocessing, tasks: Sequence[Task], *, logit_scale: float
 ) -> float:
-    """The backbone's temperature on the tasks (of the `fit` split) whose sources are not reserved.
-
-    Reserved sources are left out: a zoo that had been tuned on them could not be tested on them.
-    """
-    fitted = [task for task in tasks if task.novelty != "unseen source"]
+    """The backbone's temperature on `tasks`, of which there is at least one."""
     return fit_temperature(
         [
             (task_logits(embedder, preprocessing, task, logit_scale=logit_scale, temperature=1.0), task.truth)
-            for task in fitted
+            for task in tasks
         ]
     )
 

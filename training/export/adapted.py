@@ -11,14 +11,22 @@ from training.adapters.errors import AdapterError
 from training.adapters.merging import merge
 from training.checkpoint import load_tensors
 from training.config import ConfigError
+from training.experts.fitting.run import TERMS
+from training.experts.fitting.served import load_fit
 from training.export.backbone import Backbone
 from training.export.errors import ExportError
 from training.export.run import load_run
 
 
 def load_any_run(folder: Path) -> Backbone:
-    """The backbone in the folder of a run, be it one of `train` or one of `adapt`. Raises `ExportError`."""
-    return load_adapted(folder) if (folder / ADAPTER).exists() else load_run(folder)
+    """The backbone in the folder of a run, be it one of `train`, of `adapt` or of `training.experts fit`.
+
+    Raises `ExportError`, and `CheckpointError` for a fit that is not finished.
+    """
+    if (folder / ADAPTER).exists():
+        return load_adapted(folder)
+    # The two folders have checkpoints of one name; only that of a fit has the record of its terms.
+    return load_fit(folder) if (folder / TERMS).exists() else load_run(folder)
 
 
 def load_adapted(folder: Path) -> Backbone:
@@ -36,7 +44,8 @@ def load_adapted(folder: Path) -> Backbone:
         adapted.load_adapter_state(tensors)
     except (AdapterError, ConfigError) as error:
         raise ExportError(f"{folder}: {error}") from error
-    return adapted_backbone(base, adapted, f"{base.name}-{config.design.name}", fit_provenance(config, metadata))
+    found = adapted_backbone(base, adapted, f"{base.name}-{config.design.name}", fit_provenance(config, metadata))
+    return dataclasses.replace(found, adapted_to=config.sources)
 
 
 def adapted_backbone(base: Backbone, adapted: Adapted, name: str, origin: str) -> Backbone:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from service.model_config import ImageTowerConfig, Preprocessing, TextTowerConfig, render_config
+from service.policies import Votes
 from training.export.cost import gflops
 from training.export.errors import ExportError
 from training.export.graph import Parity, checked_parity, export_graph, parity, store_half
@@ -28,7 +29,8 @@ PROBE_TEXTS = ("a photo of a dog", "two people ride bicycles along the sea", "x"
 @dataclass(frozen=True)
 class Backbone:
     """A model with everything its configuration files must say. `logit_scale` is the factor on cosines (exp of the
-    learnt parameter); `provenance` is one line; `softened`: the image tower softens its pictures (`augment.soften`)."""
+    learnt parameter); `provenance` is one line; `softened`: the image tower softens its pictures (`augment.soften`);
+    `votes`: whether it is a member of the committee; `adapted_to`: sources that a variant's adapter was fitted to."""
 
     name: str
     family: str
@@ -39,6 +41,8 @@ class Backbone:
     logit_scale: float
     provenance: str
     softened: bool = False
+    votes: Votes = "by_default"
+    adapted_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def tower_configs(
         gflops=graphs.image.gflops,
         sha256=_digest(graphs.image.model),
         provenance=backbone.provenance,
+        votes=backbone.votes,
         preprocessing=backbone.preprocessing,
     )
     text = TextTowerConfig(
@@ -143,6 +148,7 @@ def tower_configs(
         gflops=graphs.text.gflops,
         sha256=_digest(graphs.text.model),
         provenance=backbone.provenance,
+        votes=backbone.votes,
         tokenizer=TOKENIZER_FILE,
         context_length=backbone.context_length,
     )

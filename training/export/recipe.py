@@ -3,15 +3,16 @@
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from service.policies import Votes
 from training.export.errors import ExportError
 from training.export.precision import PRECISIONS, Precision
 
 NOT_STATED = "not stated"
 SHARED_KEYS = ("precision", "licence")
 """May be given once for all backbones; what a backbone says itself comes first."""
-MEMBER_KEYS = ("run", "openclip", "pretrained", "name", *SHARED_KEYS)
+MEMBER_KEYS = ("run", "openclip", "pretrained", "name", "votes", *SHARED_KEYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class RunMember:
     name: str | None = None
     precision: Precision = "float16"
     licence: str = NOT_STATED
+    votes: Votes = "by_default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class OpenClipMember:
     name: str | None = None
     precision: Precision = "float32"
     licence: str = NOT_STATED
+    votes: Votes = "by_default"
 
 
 Member = RunMember | OpenClipMember
@@ -73,6 +76,8 @@ def _parse_member(entry: dict[str, Any], where: str) -> Member:
         raise ExportError(f"{where}: licence: missing; say under which terms the weights may be used.")
     if entry.get("precision", PRECISIONS[0]) not in PRECISIONS:
         raise ExportError(f"{where}: precision: {entry['precision']!r} is not one of {', '.join(PRECISIONS)}.")
+    if entry.get("votes", "by_default") not in get_args(Votes):
+        raise ExportError(f"{where}: votes: {entry['votes']!r} is not one of {', '.join(get_args(Votes))}.")
     if ("run" in entry) == ("openclip" in entry):
         raise ExportError(f'{where}: needs either "run" or "openclip".')
     if "run" in entry and "pretrained" in entry:

@@ -95,6 +95,7 @@ def _export(item: Planned, repository: Path, fitter: TemperatureFitter | None, c
         loaded,
         name=item.name,
         provenance=f"{loaded.provenance}; {STORED[member.precision]}; licence: {member.licence}",
+        votes=member.votes,
     )
     pictures = None
     if member.precision == "int8" and calibration is not None:

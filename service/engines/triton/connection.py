@@ -20,6 +20,7 @@ from service.deadline import Deadline
 from service.engines.triton.checks import VERSION, Verdict, difference
 from service.engines.triton.errors import error_of
 from service.repository import ImageTower, TextTower
+from service.trail import current_span
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,15 @@ class Connection:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._doubted = False
+        self._had: set[str] = set()
+        """Towers that were loaded at some time: of a pool of servers each runs its own alone."""
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect and check every tower. Raises `ConnectionLostError`."""
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), CONNECT_LIMIT_S)
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await self._channel.channel_ready()
         except TimeoutError as error:
             raise ConnectionLostError("it cannot be reached") from error
         self._watching = asyncio.create_task(self._watch_state())
@@ -81,8 +85,10 @@ class Connection:
 
     async def infer(self, tower: str, request: pb.ModelInferRequest, deadline: Deadline) -> pb.ModelInferResponse:
         """Raises a `QuorumError`; a caller that is cancelled cancels the call on the server as well."""
+        traceparent = current_span().traceparent  # Triton's own spans, where it makes some, are children of ours
+        metadata = None if traceparent is None else (("traceparent", traceparent),)
         try:
-            response = await self._stub.ModelInfer(request, timeout=deadline.remaining_s)
+            response = await self._stub.ModelInfer(request, timeout=deadline.remaining_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             # The server may have unloaded or replaced the model, which is found out at once.
             self._doubted = self._doubted or error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE)
@@ -118,7 +124,7 @@ class Connection:
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
             await self._ask_whether_it_lives()
-            good = all(verdict.good for verdict in self.verdicts.values())
+            good = all(self.verdicts[tower].good for tower in self._had)
             if self._doubted or not good or time.monotonic() - checked_at_s > CHECK_EVERY_S:
                 self._doubted = False
                 await self._check()
@@ -131,9 +137,11 @@ class Connection:
         if self.lost:
             raise ConnectionLostError("it closed the connection")
         for name, verdict in zip(self._towers, found, strict=True):
-            if verdict != self.verdicts.get(name) and not verdict.good:
-                log.error("Triton at %s: %s", self.address, verdict.difference or f"{name} is not loaded")
+            expected = verdict.loaded or name in self._had  # what was never here may be another server's
+            if expected and not verdict.good and verdict != self.verdicts.get(name):
+                log.error("Triton at %s: %s", self.address, verdict.difference or f"{name} is not loaded any more")
             self.verdicts[name] = verdict
+        self._had |= {name for name, verdict in self.verdicts.items() if verdict.loaded}
 
     async def _ask_whether_it_lives(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from service.engines.triton.errors import failed, late
 from service.engines.triton.servers import Servers
 from service.errors import BackboneFailedError, QuorumError, RepositoryError, UnavailableError
 from service.repository import ImageTower, TextTower, Zoo
+
+log = logging.getLogger(__name__)
 
 FLOAT32 = np.dtype("<f4")
 
@@ -60,17 +63,20 @@ class TritonEngine:
         self._budgets = {name: RowBudget(options.max_rows) for name in towers}
 
     async def start(self) -> None:
-        """Wait for a server, for at most `start_wait_s`, and go on without one: it may come later.
+        """Wait for servers, for at most `start_wait_s`, and go on without those that are away: they may come later.
 
-        Raises `RepositoryError` when a server is there and does not serve this repository's towers.
+        Raises `RepositoryError` when a server has other towers than this repository, or all are there and none has one.
         """
         await self._servers.start(self._options.start_wait_s)
         places = " or ".join(self._options.urls)
-        missing = [f"{tower}: Triton at {places} has not loaded it" for tower in self._servers.missing()]
-        wrong = self._servers.differences() + missing
+        wrong = self._servers.differences()
+        if self._servers.all_reached():  # else those that were not may run what is missed: towers can lie in pools
+            wrong += [f"{tower}: Triton at {places} has not loaded it" for tower in self._servers.missing()]
         if wrong:
             await self.close()
             raise RepositoryError(wrong[0])
+        if without := self._servers.without():
+            log.warning("No server at %s runs %s yet: answers go without until one does", places, ", ".join(without))
 
     async def embed(self, tower: str, rows: Sequence[Row], deadline: Deadline) -> list[Outcome]:
         """A row of another shape or type than the tower takes is that row's failure, and is not sent."""
@@ -86,14 +92,16 @@ class TritonEngine:
         return outcomes
 
     def problems(self) -> list[str]:
-        """Nothing of a server that is away: a restart of this process would not bring it back.
+        """Nothing of a server that is away, and nothing of some towers that differ: the others are answered, and a
+        restart might find the same and answer nothing.
 
-        A server with other towers is named: this process read its repository once, and a restart reads it again.
+        Where every tower differs nothing is lost by one, which reads this process's repository again.
         """
         broken = [
             f"The task that should {name} ended; the process has to be restarted." for name in self._servers.broken()
         ]
-        return broken + self._servers.differences()
+        differences = self._servers.differences()
+        return broken + (differences if len(differences) == len(self._tensors) else [])
 
     async def close(self) -> None:
         await self._servers.close()

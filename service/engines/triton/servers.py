@@ -45,7 +45,8 @@ class Server:
             connection = Connection(self.address, towers)
             try:
                 await connection.open()
-                log.info("Triton at %s: connected, %d towers checked", self.address, len(towers))
+                held = [name for name, verdict in connection.verdicts.items() if verdict.loaded]
+                log.info("Triton at %s: connected, runs %d of %d towers", self.address, len(held), len(towers))
                 self.connection, said = connection, ""
                 self._changed()
                 await connection.hold()
@@ -62,7 +63,7 @@ class Server:
 
 class Servers:
     """`urls` are HOST:PORT; a name that stands for several addresses stands for as many servers. `changed` is told how
-    many of them are connected and how many there are."""
+    many of them are connected and how many there should be: a name that stands for nobody misses one."""
 
     def __init__(self, urls: Sequence[str], towers: Towers, changed: Callable[[int, int], None]) -> None:
         self._urls = urls
@@ -70,6 +71,8 @@ class Servers:
         self._changed = changed
         self._servers: dict[str, Server] = {}
         self._finding: list[asyncio.Task[None]] = []
+        self._unresolved = set(urls)
+        self._nobody: set[str] = set()
         self._turn = 0
 
     async def start(self, wait_s: float) -> None:
@@ -81,10 +84,15 @@ class Servers:
                     await asyncio.sleep(START_POLL_S)
 
     def _settled(self) -> bool:
-        """Every tower can be asked somewhere, or nobody is left who might yet be reached."""
-        if all(self.pick(tower, ()) for tower in self._towers):
-            return True
-        return bool(self._servers) and all(server.connection for server in self._servers.values())
+        return not self.without() or self.all_reached()
+
+    def all_reached(self) -> bool:
+        """Nobody is left who might yet have what is missed: every name stands for servers, and each is connected."""
+        return not self._unresolved and all(server.connection for server in self._servers.values())
+
+    def without(self) -> list[str]:
+        """Towers that nobody can be asked for now."""
+        return [tower for tower in self._towers if self.pick(tower, ()) is None]
 
     def pick(self, tower: str, without: Collection[Connection]) -> Connection | None:
         """The one with the least on its way of those that serve `tower` as it should be, in turn when equal."""
@@ -144,10 +152,16 @@ class Servers:
             try:
                 addresses = await _resolve(host.strip("[]"), int(port))
             except OSError as error:
+                self._unresolved.add(url)
+                if not mine:
+                    self._nobody.add(url)
+                self._tell()
                 log.warning("%s: the name cannot be resolved: %s", url, error)
             else:
+                self._nobody.discard(url)
                 await self._follow(mine, addresses)
                 mine = addresses
+                self._unresolved.discard(url)
             await asyncio.sleep(RESOLVE_EVERY_S)
 
     async def _follow(self, before: set[str], now: set[str]) -> None:
@@ -161,7 +175,7 @@ class Servers:
         self._tell()
 
     def _tell(self) -> None:
-        self._changed(len(self._connections()), len(self._servers))
+        self._changed(len(self._connections()), len(self._servers) + len(self._nobody))
 
 
 async def _resolve(host: str, port: int) -> set[str]:

@@ -93,7 +93,8 @@ class Connection:
         await client.close()
         if self.folder is not None:
             try:
-                await asyncio.wait_for(asyncio.to_thread(_stop_lite, self.folder), CLOSE_TIMEOUT_S)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await asyncio.to_thread(_stop_lite, self.folder)
             except TimeoutError:
                 log.warning("%s is still being closed, and is left to it", self.folder.path)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
+from service.liveness import ended
 from service.stores.redis.advice import CacheAdvice
 from service.stores.redis.breaker import Breaker
 from service.stores.redis.connection import describe, hang_up
@@ -73,6 +74,9 @@ class RedisEmbeddingCache:
         """Never fails and never waits: whether Redis is there shows at the first look-up."""
         self._writer = asyncio.create_task(self._write(), name="embedding cache")
         self._writer.add_done_callback(_ended)
+
+    def problems(self) -> list[str]:
+        return ended(self._writer)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found: dict[str, NDArray[np.float32]] = {}

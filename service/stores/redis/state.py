@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from service.deadline import Deadline
 from service.errors import ConfigurationError, UnavailableError
+from service.liveness import ended
 from service.policies import ArtefactKind
 from service.stores.base import ArtefactVersion, Retention, StoredLabelSet
 from service.stores.following import Followed
@@ -72,6 +73,9 @@ class RedisState:
             asyncio.create_task(self._pulse.run(), name="beat"),
             asyncio.create_task(self._subscription.run(), name="follow changes"),
         ]
+
+    def problems(self) -> list[str]:
+        return ended(*self._tasks)
 
     async def close(self) -> None:
         if self._tasks:

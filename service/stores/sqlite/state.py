@@ -80,6 +80,9 @@ class SqliteState:
             await self.close()
             raise ConfigurationError(f"QUORUM_STATE_URL: cannot open {self._file.path}: {error}") from error
 
+    def problems(self) -> list[str]:
+        return []
+
     async def close(self) -> None:
         await self._file.close()
         self._presence.release()

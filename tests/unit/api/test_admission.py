@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from service.api.admission import Admission
-from service.errors import TooManyRequestsError, UnavailableError
+from service.errors import TooManyRequestsError
 
 
 def test_permits_are_counted_and_limited() -> None:
@@ -18,12 +18,13 @@ def test_permits_are_counted_and_limited() -> None:
     assert counts == [1, 2, 1, 0]
 
 
-def test_a_draining_process_gives_none() -> None:
-    admission = Admission(2, lambda _: None)
+def test_a_draining_process_answers_who_still_comes_and_does_nothing_beside() -> None:
+    counts: list[int] = []
+    admission = Admission(2, counts.append)
     admission.draining = True
-    with pytest.raises(UnavailableError), admission.permit():
-        pass
-    assert not admission.has_room
+    with admission.permit():
+        assert not admission.has_room
+    assert counts == [1, 0]
 
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 1), (2, 1), (3, 1), (4, 2), (128, 64)])

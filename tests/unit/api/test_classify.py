@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from service.api.services import Services
 from service.deadline import Deadline
 from service.engines.fake import FakeEngine
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import preprocess
-from service.pipeline.tokenize import TextTokenizer
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import preprocess
+from service.pipeline.inputs.tokenize import TextTokenizer
 from service.repository import Zoo
 from tests.conftest import MakeApp, Serve
 from tests.support.api import LABELS, classify, classify_one, probabilities

@@ -11,7 +11,7 @@ import pytest
 
 from service.engines.fake import FakeEngine
 from service.errors import RepositoryError
-from service.pipeline.generic_file import FILE_NAME
+from service.pipeline.shipped.generic_file import FILE_NAME
 from service.repository import load_zoo
 from tests.conftest import MakeApp, served
 from tests.support.api import LABELS, classify_one, probabilities

@@ -132,7 +132,8 @@ def test_every_address_is_a_service_of_the_same_network() -> None:
 
 def test_a_gateway_may_drain_before_it_is_killed() -> None:
     grace_s = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s > Settings.model_fields["drain_timeout_s"].default
+    (delay_s,) = re.findall(r"QUORUM_DRAIN_DELAY_S=(\d+)", dockerfile_of(SERVICES["gateway"]))
+    assert grace_s > Settings.model_fields["drain_timeout_s"].default + int(delay_s)
     assert int(SERVICES["proxy"]["stop_grace_period"].removesuffix("s")) > grace_s
 
 

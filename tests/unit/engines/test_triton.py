@@ -172,21 +172,34 @@ async def test_a_server_with_other_towers_is_not_asked_where_another_is_right(
 
 
 async def test_a_model_that_is_replaced_under_the_connection_is_not_believed_for_long(
-    engine: TritonEngine, double: TritonDouble, monkeypatch: pytest.MonkeyPatch
+    engine: TritonEngine, double: TritonDouble, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("service.engines.triton.connection.CHECK_EVERY_S", 0.0)
     right = double.configs["small_image"].parameters["quorum.sha256"].string_value
     double.configs["small_image"].parameters["quorum.sha256"].string_value = "f" * 64
     async with asyncio.timeout(20):
-        while not engine.problems():
+        while not isinstance((await engine.embed("small_image", images(1), Deadline.after(5)))[0], UnavailableError):
             await asyncio.sleep(0.05)
-    (problem,) = engine.problems()
-    assert problem.startswith(f"small_image: quorum.sha256 is {'f' * 64} on Triton at ")
-    assert right in problem
-    (outcome,) = await engine.embed("small_image", images(1), Deadline.after(5))
-    assert isinstance(outcome, UnavailableError)
+    (said,) = {record.getMessage() for record in caplog.records if record.levelname == "ERROR"}
+    assert f": small_image: quorum.sha256 is {'f' * 64} on Triton at " in said
+    assert right in said
     (other,) = await engine.embed("small_text", [np.zeros(16, dtype=np.int64)], Deadline.after(5))
     assert isinstance(other, np.ndarray), "the other towers are what they were"
+    assert engine.problems() == [], "a restart would end the answers of the others too"
+
+
+async def test_a_process_whose_every_tower_was_replaced_asks_to_be_restarted(
+    engine: TritonEngine, double: TritonDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read its repository once; a restart reads it again."""
+    monkeypatch.setattr("service.engines.triton.connection.CHECK_EVERY_S", 0.0)
+    for config in double.configs.values():
+        config.parameters["quorum.sha256"].string_value = "f" * 64
+    async with asyncio.timeout(20):
+        while not engine.problems():
+            await asyncio.sleep(0.05)
+    assert len(engine.problems()) == len(double.configs)
+    assert engine.problems()[0].startswith(f"small_image: quorum.sha256 is {'f' * 64} on Triton at ")
 
 
 async def test_a_start_beside_a_server_without_a_tower_is_refused(fake_zoo: Zoo, double: TritonDouble) -> None:

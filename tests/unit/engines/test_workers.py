@@ -63,6 +63,28 @@ def pool(tower: Tower, observations: Observations) -> Iterator[TowerWorkers]:
     pool.close()
 
 
+def test_a_stuck_worker_holds_up_no_shutdown(
+    tower: Tower, observations: Observations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "CLOSE_LIMIT_S", 0.2, raising=False)
+    pool = TowerWorkers("a_image", tower, count=2, max_batch=1, observer=observations)
+    pool.start()
+
+    async def ask() -> None:
+        calls = [pool.embed([row(value)], Deadline.after(0.1)) for value in (1, 2)]
+        await asyncio.gather(*calls)
+
+    tower.gate.clear()
+    try:
+        asyncio.run(ask())
+        began_s = time.monotonic()
+        pool.close()
+        assert time.monotonic() - began_s < 5
+        assert "a worker of a_image does not end" in caplog.text
+    finally:
+        tower.gate.set()
+
+
 async def blocked(pool: TowerWorkers, tower: Tower) -> asyncio.Task[list[object]]:
     """A call that keeps the only worker busy until the gate opens."""
     tower.gate.clear()

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from service.jobs.fitting import told
-from service.pipeline.cascade import NEVER, Cascade
-from service.pipeline.cascade_calibration import CalibrationSample, calibrate
-from service.pipeline.cascade_choice import CalibrationRequest
-from service.pipeline.cascade_report import Calibrated
-from service.pipeline.router import PLAIN_FEATURES, Router
+from service.pipeline.cascade.calibration import CalibrationSample, calibrate
+from service.pipeline.cascade.cascade import NEVER, Cascade
+from service.pipeline.cascade.choice import CalibrationRequest
+from service.pipeline.cascade.report import Calibrated
+from service.pipeline.cascade.router import PLAIN_FEATURES, Router
 from tests.support.made_up_votes import committee
 
 NAMES = ("tiny", "middle", "huge")

@@ -362,6 +362,7 @@ async def test_a_work_that_cannot_be_stopped_turns_health_red_until_it_ends(
         assert failed.error.code == "unavailable"
         assert "does not end" in failed.error.message
         assert runner.problems() == [failed.error.message]
+        assert runner.running_s() > 0
         with pytest.raises(UnavailableError, match="does not end"):
             await submit(runner, pets)
         deaf.gate.set()

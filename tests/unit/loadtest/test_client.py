@@ -37,6 +37,16 @@ async def test_closed_loop_keeps_exactly_its_concurrency_in_flight() -> None:
     assert min(tally.latencies_s) >= 0.02
 
 
+async def test_closed_loop_goes_on_where_a_proxy_names_a_date_to_come_back_at() -> None:
+    async def refuse(_: Asked) -> Reply:
+        return Reply(429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+
+    async with stub_server(refuse) as port:
+        tally = await closed_loop(Pool(HOST, port), REQUESTS, 2, SHORT)
+    assert tally.summary()["refused_429"] == 2  # and a second to wait, which is longer than the run
+    assert tally.summary()["retry_after_s"] is None
+
+
 async def test_closed_loop_does_not_count_the_warm_up() -> None:
     answered = 0
 

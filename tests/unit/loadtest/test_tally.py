@@ -65,8 +65,9 @@ def test_work_says_what_was_computed_and_so_what_the_cache_answered() -> None:
     assert work([]) is None
 
 
-@pytest.mark.parametrize("header", [b"5", b"nan"])
+@pytest.mark.parametrize("header", [b"5", b"nan", b"inf", b"-1", b"soon", b"Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_a_refusal_is_counted_with_and_without_retry_after(header: bytes) -> None:
     tally = Tally(1.0)
     tally.add(Response(429, {} if header == b"nan" else {b"retry-after": header}, b""), 0.001)
     assert tally.summary()["refused_429"] == 1
+    assert list(tally.retry_after_s) == ([5.0] if header == b"5" else [])

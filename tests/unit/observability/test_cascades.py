@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from service.observability.metrics import Metrics
+from service.observability.metrics.registry import Metrics
 from tests.support.asgi import metric
 
 

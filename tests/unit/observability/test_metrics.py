@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 
-from service.observability.metrics import Metrics
+from service.observability.metrics.registry import Metrics
 from tests.support.asgi import metric
 
 
 def test_everything_that_is_reported_can_be_read() -> None:
     metrics = Metrics()
-    metrics.request_done("POST", "/v1/classify", 200, 0.2, {"decode": 0.1})
-    metrics.error("invalid_image")
-    metrics.inflight_changed(3)
-    metrics.image_classified("last_stage", 1.5)
-    metrics.voted("small", 0.75)
-    metrics.voted("small", 1.0)
-    metrics.embedded(images=2, texts=3, gflops=0.5)
-    metrics.batch_done("small_image", 4, 0.01)
-    metrics.row_waited("small_image", 0.002)
-    metrics.cache_looked_up(hits=2, misses=5)
-    metrics.job_ended("controller", "succeeded", 3.5)
-    metrics.job_ended("cascade", "cancelled", None)
-    metrics.jobs_changed(running=1, queued=4)
+    metrics.requests.done("POST", "/v1/classify", 200, 0.2, {"decode": 0.1})
+    metrics.requests.error("invalid_image")
+    metrics.requests.inflight_changed(3)
+    metrics.answers.image_classified("last_stage", 1.5)
+    metrics.answers.voted("small", 0.75)
+    metrics.answers.voted("small", 1.0)
+    metrics.answers.embedded(images=2, texts=3, gflops=0.5)
+    metrics.towers.batch_done("small_image", 4, 0.01)
+    metrics.towers.row_waited("small_image", 0.002)
+    metrics.towers.cache_looked_up(hits=2, misses=5)
+    metrics.jobs.job_ended("controller", "succeeded", 3.5)
+    metrics.jobs.job_ended("cascade", "cancelled", None)
+    metrics.jobs.jobs_changed(running=1, queued=4)
+    metrics.jobs.watch(lambda: 12.5, 600.0)
+    metrics.towers.rows_asked("small_image", ["answered", "unavailable", "answered"])
     text = metrics.render().decode()
     assert metric(text, "quorum_backbone_weight_count", backbone="small") == 2
     assert metric(text, "quorum_backbone_weight_sum", backbone="small") == 1.75
@@ -45,11 +47,15 @@ def test_everything_that_is_reported_can_be_read() -> None:
     assert metric(text, "quorum_job_seconds_sum", kind="controller") == 3.5
     assert metric(text, "quorum_job_seconds_count", kind="cascade") == 0
     assert (metric(text, "quorum_jobs_running"), metric(text, "quorum_jobs_queued")) == (1, 4)
+    assert metric(text, "quorum_job_running_seconds") == 12.5
+    assert metric(text, "quorum_job_limit_seconds") == 600
+    assert metric(text, "quorum_tower_rows_total", tower="small_image", outcome="answered") == 2
+    assert metric(text, "quorum_tower_rows_total", tower="small_image", outcome="unavailable") == 1
 
 
 def test_two_applications_in_one_process_do_not_share_their_counts() -> None:
     one, other = Metrics(), Metrics()
-    one.error("not_found")
+    one.requests.error("not_found")
     assert metric(other.render().decode(), "quorum_errors_total", code="not_found") == 0
 
 
@@ -62,7 +68,7 @@ def test_every_metric_is_explained() -> None:
 
 def test_buckets_reach_from_a_cached_answer_to_the_longest_deadline() -> None:
     metrics = Metrics()
-    metrics.request_done("POST", "/v1/classify", 504, 60.0, {})
+    metrics.requests.done("POST", "/v1/classify", 504, 60.0, {})
     bounds = [float(each) for each in re.findall(r'request_seconds_bucket{le="([\d.]+)"', metrics.render().decode())]
     assert bounds == sorted(bounds)
     assert bounds[0] <= 0.001

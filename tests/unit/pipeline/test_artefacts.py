@@ -23,11 +23,11 @@ from service.pipeline.artefacts import (
     unpack_cascade,
     unpack_controller,
 )
-from service.pipeline.cascade import NEVER
-from service.pipeline.controller import Generic
-from service.pipeline.controller_opinions import OPINIONS
+from service.pipeline.cascade.cascade import NEVER
+from service.pipeline.cascade.router import PLAIN_FEATURES, Router
+from service.pipeline.controller.controller import Generic
+from service.pipeline.controller.opinions import OPINIONS
 from service.pipeline.plan import Promise
-from service.pipeline.router import PLAIN_FEATURES, Router
 from service.repository import Backbone, Zoo
 from service.stores.base import Artefact, ArtefactContent
 from tests.support.fitted import about, cascade_content, controller_content, damaged, in_order, reading, trio

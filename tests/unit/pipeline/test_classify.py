@@ -23,7 +23,7 @@ from service.errors import (
     QuorumError,
     UnavailableError,
 )
-from service.pipeline.cascade import Limits
+from service.pipeline.cascade.cascade import Limits
 from service.pipeline.classify import Classifier, ClassifyQuery
 from service.pipeline.embed import Embedder, Image
 from service.pipeline.label_matrices import LabelMatrices

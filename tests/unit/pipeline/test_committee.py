@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.committee import Voice, combine
-from service.pipeline.controller import committee_logits, weigh
+from service.pipeline.controller.controller import committee_logits, weigh
 from service.pipeline.logits import Floats, softmax, unit_rows
 from service.repository import Zoo
 from tests.support.fitted import constant, reading

@@ -15,9 +15,9 @@ from service.engines.fake import FakeEngine
 from service.errors import BackboneFailedError, DeadlineExceededError, InternalError, InvalidImageError, QuorumError
 from service.model_config import Preprocessing
 from service.pipeline import embed
-from service.pipeline.decode import decode
 from service.pipeline.embed import Embedded, Embedder, Image
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.decode import decode
+from service.pipeline.inputs.preprocess import preprocess
 from service.repository import Zoo
 from service.timings import Timings
 from tests.support.images import jpeg
@@ -67,6 +67,11 @@ async def test_a_backbone_that_failed_is_asked_again(
     assert isinstance(second, dict)
     assert (second["small"].cached, second["large"].cached) == (True, False)
     assert (observations.hits, observations.misses) == (1, 3)
+    assert sorted(observations.rows) == [
+        ("large_image", "answered"),
+        ("large_image", "backbone_failed"),
+        ("small_image", "answered"),
+    ]
 
 
 async def test_broken_image_does_not_fail_its_neighbours(embedder: Embedder, fake_zoo: Zoo) -> None:

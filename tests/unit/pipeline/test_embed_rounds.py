@@ -16,9 +16,9 @@ from service.engines.fake import FakeEngine
 from service.errors import BackboneFailedError, DeadlineExceededError, InvalidImageError
 from service.model_config import Preprocessing
 from service.pipeline import embed
-from service.pipeline.decode import decode
 from service.pipeline.embed import Embedded, Embedder, Image, ImageBatch, Prepared
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.decode import decode
+from service.pipeline.inputs.preprocess import preprocess
 from service.repository import Zoo
 from service.timings import Timings
 from tests.support.fitted import trio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.deadline import Deadline
+from service.errors import UnavailableError
 from service.pipeline import fitted as fitted_module
 from service.pipeline.fitted import FittedArtefacts
 from service.pipeline.planner import Fitted, FittedController
@@ -119,6 +121,80 @@ async def test_another_committee_is_refused_by_name(pets: Pets, tmp_path: Path) 
         assert (found.controller, found.cascade) == (None, None)
         for kind in ("controller", "cascade"):
             assert f'"{named}"' in str(found.standing[kind].reason)
+
+
+async def test_two_zoos_on_one_store_each_keep_what_was_made_for_them(pets: Pets) -> None:
+    small, large = pets.zoo.backbones
+    retrained = replace(large, image=replace(large.image, config=replace(large.image.config, sha256="0" * 64)))
+    other_zoo = Zoo((small, retrained))
+    other = FittedArtefacts(pets.state.artefacts, other_zoo)
+    ours = FittedArtefacts(pets.state.artefacts, pets.zoo)
+    await pets.put("controller", controller_content(pets.zoo, 0.5, 2.0))
+    await pets.put("cascade", cascade_content(pets.zoo, 0.8, controller="pets/1"))
+    assert (await pets.now(other)).controller is None, "nothing was made for it yet"
+    await pets.put("controller", controller_content(other_zoo, 1.0, 3.0))
+    await pets.put("cascade", cascade_content(other_zoo, 0.7, controller="pets/2"))
+    for fitted, version in ((ours, 1), (other, 2), (ours, 1)):
+        found = await pets.now(fitted)
+        assert found.controller is not None
+        assert found.cascade is not None
+        assert (found.controller.version, found.cascade.calibrated.version) == (version, version)
+        assert [standing.about.version for standing in found.standing.values()] == [version, version]
+        assert [standing.reason for standing in found.standing.values()] == [None, None]
+    await pets.state.artefacts.activate("pets", "controller", 1)
+    later = FittedArtefacts(pets.state.artefacts, other_zoo)
+    assert (await pets.now(later)).standing["controller"].about.version == 2
+    await pets.state.label_sets.put("pets", CARS)
+    for fitted in (ours, other):
+        assert (await pets.now(fitted)).controller is None, "labels come before the zoo"
+
+
+async def test_what_stands_in_is_not_read_again_and_not_waited_for_while_the_store_is_away(
+    pets: Pets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = pets.zoo.backbones
+    retrained = replace(large, image=replace(large.image, config=replace(large.image.config, sha256="0" * 64)))
+    await pets.put("controller", controller_content(pets.zoo, 0.5, 2.0))
+    await pets.put("controller", controller_content(Zoo((small, retrained)), 1.0, 3.0))
+    knows, knows_not = (FittedArtefacts(pets.state.artefacts, pets.zoo) for _ in range(2))
+    assert (await pets.now(knows)).controller is not None
+
+    async def away(*_: object) -> None:
+        raise UnavailableError("away", retry_after_s=1.0)
+
+    monkeypatch.setattr(pets.state.artefacts, "list", away)
+    assert (await pets.now(knows)).controller is not None
+    found = await pets.now(knows_not)
+    assert found.controller is None, "answered by the mean"
+    assert '"large"' in str(reason(found, "controller"))
+    monkeypatch.undo()
+    assert (await pets.now(knows_not)).controller is not None, "its absence was not remembered"
+    monkeypatch.setattr(fitted_module, "LISTED_FOR_S", 0.0)
+    monkeypatch.setattr(pets.state.artefacts, "list", away)
+    assert (await pets.now(knows)).controller is not None, "what was known last"
+
+
+async def test_a_store_that_is_silent_costs_no_answer_its_deadline_where_the_stand_in_is_known(
+    pets: Pets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = pets.zoo.backbones
+    retrained = replace(large, image=replace(large.image, config=replace(large.image.config, sha256="0" * 64)))
+    knows, asked = FittedArtefacts(pets.state.artefacts, pets.zoo), 0
+    await pets.put("controller", controller_content(pets.zoo, 0.5, 2.0))
+    await pets.put("controller", controller_content(Zoo((small, retrained)), 1.0, 3.0))
+    assert (await pets.now(knows)).controller is not None
+
+    async def silent(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(pets.state.artefacts, "list", silent)
+    monkeypatch.setattr(fitted_module, "LISTED_FOR_S", 0.0)
+    assert (await knows.of(await pets.stored(), Deadline.after(0.4))).controller is not None
+    monkeypatch.setattr(fitted_module, "LISTED_FOR_S", 60.0)
+    assert (await knows.of(await pets.stored(), Deadline.after(0.4))).controller is not None
+    assert asked == 1, "not every request finds out anew that it is away"
 
 
 async def test_a_cascade_stands_and_falls_with_its_controller(pets: Pets) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.pipeline.cascade import Limits, next_step
+from service.pipeline.cascade.cascade import Limits, next_step
 from service.pipeline.plan import everyone_at_once, plain_plan
 from service.policies import Policy
 from service.repository import Zoo

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.deadline import Deadline
 from service.errors import ConflictError, InvalidRequestError, UnknownBackboneError
-from service.pipeline.cascade import Limits
+from service.pipeline.cascade.cascade import Limits
 from service.pipeline.plan import Plan
 from service.pipeline.planner import Fitted, FittedCascade, FittedController, Planner, Standing, Wish
 from service.policies import Policy
-from service.repository import Zoo
+from service.repository import Zoo, load_zoo
 from service.stores.base import StoredLabelSet
 from tests.support.fitted import NOW, PETS_1, PROMISE, about, constant, in_order
+from tests.support.repository import DEFAULT_SPECS, Spec, write_repository
 from tests.support.state import PETS
 
 STORED = StoredLabelSet("pets", PETS, NOW, NOW)
@@ -193,3 +195,33 @@ async def test_plain_policies_know_no_generic_controller(fake_zoo: Zoo, policy: 
 async def test_an_unknown_backbone_is_refused(fake_zoo: Zoo) -> None:
     with pytest.raises(UnknownBackboneError):
         await planned(fake_zoo, backbones=("small", "stranger"))
+
+
+@pytest.fixture
+def zoo_with_a_variant(tmp_path: Path) -> Zoo:
+    return load_zoo(write_repository(tmp_path, [*DEFAULT_SPECS, Spec("variant", gflops=0.5, votes="when_asked")]))
+
+
+async def test_who_votes_when_asked_is_not_asked_unless_named(zoo_with_a_variant: Zoo) -> None:
+    assert [backbone.name for backbone in (await planned(zoo_with_a_variant)).backbones] == ["small", "large"]
+    plan = await planned(zoo_with_a_variant, backbones=("variant", "large"))
+    assert [backbone.name for backbone in plan.backbones] == ["variant", "large"]
+
+
+async def test_what_was_fitted_for_the_committee_has_no_say_over_others(
+    zoo_with_a_variant: Zoo, controller: FittedController, cascade: FittedCascade
+) -> None:
+    for fitted in (Fitted(controller), Fitted(controller, cascade)):
+        plan = await planned(zoo_with_a_variant, fitted, backbones=("small", "variant"))
+        assert (plan.policy, plan.controller, plan.promise) == ("mean", None, None)
+    unsure = await planned(
+        zoo_with_a_variant, Fitted(controller, cascade), backbones=("small", "variant"), min_confidence=0.9
+    )
+    assert (unsure.policy, unsure.voice, unsure.promise) == ("cascade", "mean", None)
+
+
+async def test_a_cascade_over_somebody_it_does_not_know_is_a_conflict_that_names_them(
+    zoo_with_a_variant: Zoo, cascade: FittedCascade
+) -> None:
+    with pytest.raises(ConflictError, match='with the committee, which "variant" is no member of'):
+        await planned(zoo_with_a_variant, Fitted(None, cascade), backbones=("variant",), policy="cascade")

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from service.pipeline.learn_then_test import lower_bound
+from service.pipeline.cascade.learn_then_test import lower_bound
 from service.pipeline.shadow import FIRST_LOOK, GROWTH, LEVEL, Tally
 
 

@@ -19,7 +19,8 @@ from service.deadline import Deadline
 from service.engines.base import Outcome, Row
 from service.engines.fake import FakeEngine
 from service.errors import InvalidImageError, QuorumError
-from service.pipeline.cascade import Limits
+from service.pipeline import shadow_checks
+from service.pipeline.cascade.cascade import Limits
 from service.pipeline.classify import Classifier, ClassifyQuery
 from service.pipeline.embed import Embedder, Image
 from service.pipeline.label_matrices import LabelMatrices
@@ -405,6 +406,26 @@ async def test_the_worst_of_several_is_the_one_that_breaks_its_promise_most(make
         assert worst is not None
         assert worst.disagreements == 0
         setup.shadow.forget("never seen")
+
+
+async def test_a_cascade_that_is_not_used_any_more_alarms_nobody_and_keeps_its_counts(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another gateway deleted it: here it is only not asked for any more."""
+    monkeypatch.setattr(shadow_checks, "SPEAKS_FOR_S", 0.2)
+    async with make() as setup:
+        plan = setup.plan(*AT_ONCE)
+        await setup.offered(plan, PICTURES[:1])
+        await setup.checked(1)
+        assert setup.shadow.worst() is not None
+
+        async def silent() -> bool:
+            return setup.shadow.worst() is None
+
+        await until(silent)
+        assert setup.tally().checked == 1
+        await setup.offered(plan, PICTURES[1:2])
+        assert setup.shadow.worst() is not None
 
 
 async def test_what_is_shown_is_a_copy(make: Make) -> None:

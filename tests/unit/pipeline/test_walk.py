@@ -11,8 +11,8 @@ import pytest
 from service.deadline import deadline_error
 from service.engines.base import Outcome
 from service.errors import BackboneFailedError, InvalidImageError, QuorumError, UnavailableError
-from service.pipeline.cascade import Cascade, Limits
-from service.pipeline.controller import Controller
+from service.pipeline.cascade.cascade import Cascade, Limits
+from service.pipeline.controller.controller import Controller
 from service.pipeline.embed import Embedded
 from service.pipeline.labels import LabelLimits, make_label_set
 from service.pipeline.logits import committee_probabilities, softmax, unit_rows

@@ -14,7 +14,7 @@ from torch import nn
 
 from training.checkpoint import load_average
 from training.curve import read_curve
-from training.distributed import World, share_batch_statistics
+from training.distributed import World, own_device, share_batch_statistics
 from training.journal import CURVE, FINAL
 
 pytestmark = pytest.mark.torch
@@ -72,6 +72,25 @@ def test_a_lone_process_communicates_nothing() -> None:
     share_batch_statistics(model, World())
     assert World().gather(rows) is rows
     assert type(model[0]) is BatchNormAct2d
+
+
+def test_the_mean_over_one_process_is_its_own_and_needs_nobody() -> None:
+    values = torch.ones(2, requires_grad=True)
+    found = World().average(values)
+    assert torch.equal(found, values)
+    assert not found.requires_grad
+    World().wait()
+
+
+def test_each_process_takes_a_gpu_of_its_own_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert own_device(torch.device("cuda")) == torch.device("cuda:3") == taken[0]
+    assert own_device(torch.device("cuda:1")) == torch.device("cuda:1")
+    assert own_device(torch.device("cpu")) == torch.device("cpu")
+    monkeypatch.delenv("LOCAL_RANK")
+    assert own_device(torch.device("cuda")) == torch.device("cuda")
 
 
 def test_an_unknown_batch_norm_is_refused_rather_than_left_alone() -> None:

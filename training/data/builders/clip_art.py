@@ -16,6 +16,7 @@ from training.data.builders.render import RenderError, drawing
 PACKAGE: Final = Package(
     "apt", "openclipart-svg", "1:0.18+dfsg-19", "989712d90d57dfa3230049f553bb43b76c30ee4d4b8c5f6e106e33f7db5cbdc5"
 )
+ROOT: Final = "usr/share/openclipart/svg"
 TEST_SHARE: Final = 0.15
 SHARED_BY_MANY: Final = 5
 """A title that more files have says nothing about any of them; their file names do."""
@@ -153,7 +154,7 @@ def _named(root: Path, dropped: Dropped) -> list[tuple[_Drawing, str]]:
 
 def read(folders: Folders, dropped: Dropped) -> Iterator[Picture]:
     """Every drawing that has a name; test rows by concept, so that versions of one drawing stay together."""
-    named = _named(folders[PACKAGE.name] / "usr/share/openclipart/svg", dropped)
+    named = _named(folders[PACKAGE.name] / ROOT, dropped)
     concepts = [concept_of(re.sub(r"\d+", " ", name)) for _, name in named]
     classes = {concept: _class_of(one) for concept, (one, _) in zip(concepts, named, strict=True)}
     unseen = held_out_of_classes(classes, TEST_SHARE)

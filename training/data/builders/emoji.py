@@ -13,7 +13,7 @@ from training.data.builders.emoji_table import GOOGLE, TABLE_PACKAGES, Emoji, em
 from training.data.builders.iconify import IconSet, slug_of
 from training.data.builders.packages import Package
 from training.data.builders.pictures import Dropped, Folders, Picture, Source
-from training.data.builders.render import RenderError, drawing, square, webp
+from training.data.builders.render import SIDE, RenderError, cut_out, square, webp
 
 TWITTER: Final = Package(
     "npm",
@@ -44,24 +44,26 @@ RENAMED: Final = frozenset({"cricket"})
 
 Draw = Callable[[Emoji], bytes | None]
 """An emoji's drawing in one style, null where the style lacks it; may raise `RenderError`."""
+CutOut = Callable[[Emoji], Image.Image | None]
+"""The same as RGBA, before anything is put behind it."""
 
 
-def _from_files(folder: Path, suffix: str) -> Draw:
-    def draw(emoji: Emoji) -> bytes | None:
+def _from_files(folder: Path, suffix: str) -> CutOut:
+    def cut(emoji: Emoji) -> Image.Image | None:
         for code in (emoji.code, emoji.code.replace("-FE0F", "")):
             path = folder / f"{code.lower()}{suffix}"
             if path.is_file():
                 with Image.open(io.BytesIO(path.read_bytes())) as image:
-                    return webp(square(image.convert("RGBA")))
+                    return image.convert("RGBA")
         return None
 
-    return draw
+    return cut
 
 
-def _from_icons(path: Path) -> Draw:
+def _from_icons(path: Path, side: int) -> CutOut:
     icons = IconSet.read(path)
 
-    def draw(emoji: Emoji) -> bytes | None:
+    def cut(emoji: Emoji) -> Image.Image | None:
         code, slug = emoji.code.lower(), slug_of(emoji.name)
         if icons.characters:
             candidates = [icons.characters.get(code), icons.characters.get(code.replace("-fe0f", ""))]
@@ -72,20 +74,34 @@ def _from_icons(path: Path) -> Draw:
             # One set says "flag for" where the others say "flag".
             candidates = [slug, slug.replace("flag-", "flag-for-", 1)]
         found = next((one for one in candidates if one and one in icons), None)
-        return None if found is None else drawing(icons.svg(found))
+        return None if found is None else cut_out(icons.svg(found), side)
+
+    return cut
+
+
+def _drawn(cut: CutOut) -> Draw:
+    def draw(emoji: Emoji) -> bytes | None:
+        image = cut(emoji)
+        return None if image is None else webp(square(image))
 
     return draw
 
 
-def styles(folders: Folders) -> dict[str, Draw]:
-    """The styles towers are trained on, by the words a caption uses for them."""
+def cut_outs(folders: Folders, side: int = SIDE) -> dict[str, CutOut]:
+    """The styles towers are trained on, by the words a caption uses for them. side: pixels of the larger side of what
+    is drawn from vectors; the others come in the size that their package has."""
     return {
         "emoji": _from_files(folders[GOOGLE.name] / "package/img/google/64", ".png"),
         "flat emoji": _from_files(folders[TWITTER.name] / "package/img/twitter/64", ".png"),
         "3d emoji": _from_files(folders[FLUENT.name] / "package/assets", ".webp"),
-        "old emoji": _from_icons(folders[NOTO_V1.name] / "package"),
-        "glossy emoji": _from_icons(folders[EMOJIONE.name] / "package"),
+        "old emoji": _from_icons(folders[NOTO_V1.name] / "package", side),
+        "glossy emoji": _from_icons(folders[EMOJIONE.name] / "package", side),
     }
+
+
+def styles(folders: Folders) -> dict[str, Draw]:
+    """The drawings of `cut_outs` as rows hold them."""
+    return {style: _drawn(cut) for style, cut in cut_outs(folders).items()}
 
 
 def captions_of(emoji: Emoji, style: str) -> tuple[str, ...]:
@@ -97,6 +113,11 @@ def captions_of(emoji: Emoji, style: str) -> tuple[str, ...]:
     if emoji.label:
         texts += [f"{emoji.name}, {with_article(emoji.label)}", f"an emoji of {with_article(emoji.label)}"]
     return tuple(dict.fromkeys(texts))
+
+
+def row_name(emoji: Emoji, style: str) -> str:
+    """What a row keeps as the name of its file."""
+    return f"{style}/{emoji.code.lower()}"
 
 
 def unseen_concepts(table: Sequence[Emoji]) -> frozenset[str]:
@@ -122,7 +143,7 @@ def _pictures(emoji: Emoji, drawings: dict[str, Draw], dropped: Dropped, *, test
             captions=captions_of(emoji, style),
             label=emoji.label,
             test=test,
-            name=f"{style}/{emoji.code.lower()}",
+            name=row_name(emoji, style),
             concept=emoji.concept,
             extra={"name": emoji.name, "style": style},
         )
@@ -143,7 +164,7 @@ def read(folders: Folders, dropped: Dropped) -> Iterator[Picture]:
 
 def read_openmoji(folders: Folders, dropped: Dropped) -> Iterator[Picture]:
     """OpenMoji; test rows are the unseen concepts and half of the others."""
-    drawings = {"emoji": _from_icons(folders[OPENMOJI.name] / "package")}
+    drawings = {"emoji": _drawn(_from_icons(folders[OPENMOJI.name] / "package", SIDE))}
     table = _table(folders)
     unseen = unseen_concepts(table)
     for emoji in table:

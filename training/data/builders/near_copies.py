@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.model_config import Preprocessing
-from service.pipeline.decode import ImageLimits, decode
-from service.pipeline.preprocess import preprocess
+from service.pipeline.inputs.decode import ImageLimits, decode
+from service.pipeline.inputs.preprocess import preprocess
 
 THRESHOLD: Final = 0.97
 THUMBNAIL_SIDE: Final = 16

@@ -145,10 +145,15 @@ def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
 
 
+def cut_out(svg: str, side: int = SIDE) -> Image.Image:
+    """An SVG document as RGBA, cut to what it shows, some `side` pixels along its longer side. Raises `RenderError`."""
+    image = trim(draw_svg(svg, side))
+    if max(image.size) < 0.9 * side:
+        # Much of the page is empty: draw it again, so large that the part that shows has the full resolution.
+        image = trim(draw_svg(svg, min(LARGEST_SIDE, side * side // max(image.size))))
+    return image
+
+
 def drawing(svg: str, background: tuple[int, int, int] | None = None) -> bytes:
     """An SVG document as an encoded drawing, cut to what it shows. Raises `RenderError`."""
-    image = trim(draw_svg(svg))
-    if max(image.size) < 0.9 * SIDE:
-        # Much of the page is empty: draw it again, so large that the part that shows has the full resolution.
-        image = trim(draw_svg(svg, min(LARGEST_SIDE, SIDE * SIDE // max(image.size))))
-    return webp(square(image, background=background))
+    return webp(square(cut_out(svg), background=background))

@@ -10,7 +10,7 @@ from PIL import Image
 from training.data.builders.concepts import concept_of, first_fit, held_out, spoken
 from training.data.builders.packages import Package
 from training.data.builders.pictures import Dropped, Folders, Picture, Source
-from training.data.builders.render import RenderError, drawing, square, trim, webp
+from training.data.builders.render import SIDE, RenderError, cut_out, square, trim, webp
 
 PACKAGE: Final = Package(
     "apt", "tuxpaint-stamps-default", "2022.06.04-1", "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
@@ -38,6 +38,7 @@ CLASSES: Final = (
     ("town", "building"),
     ("vehicles", "vehicle"),
 )
+ROOT: Final = "usr/share/tuxpaint/stamps"
 ALPHABETS: Final = "symbols/alphabets/"
 
 
@@ -48,16 +49,18 @@ def _sentence(path: Path) -> str:
     return (lines[0].strip() if lines else "") or spoken(path.stem)
 
 
-def _image(path: Path) -> bytes:
+def stamp(path: Path, side: int = SIDE) -> Image.Image:
+    """A stamp as RGBA, cut to what it shows; drawn from vectors, about `side` pixels along its longer side. Raises
+    `RenderError`."""
     if path.suffix == ".svg":
-        return drawing(path.read_text(encoding="utf-8", errors="replace"))
+        return cut_out(path.read_text(encoding="utf-8", errors="replace"), side)
     with Image.open(path) as image:
-        return webp(square(trim(image.convert("RGBA"))))
+        return trim(image.convert("RGBA"))
 
 
 def read(folders: Folders, dropped: Dropped) -> Iterator[Picture]:
     """Stamps other than letters; test rows by what the file name says."""
-    root = folders[PACKAGE.name] / "usr/share/tuxpaint/stamps"
+    root = folders[PACKAGE.name] / ROOT
     paths = [path for path in root.rglob("*") if path.suffix in (".png", ".svg")]
     for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):
         name = path.relative_to(root).as_posix()
@@ -68,7 +71,7 @@ def read(folders: Folders, dropped: Dropped) -> Iterator[Picture]:
             dropped["mirror image of another"] += 1
             continue
         try:
-            image = _image(path)
+            image = webp(square(stamp(path)))
         except RenderError as error:
             dropped[f"cannot be drawn: {error}"] += 1
             continue

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from training.adapters.settings import RESERVED
 from training.evaluate.adapters.aims import NOT_YET
+from training.evaluate.adapters.branches import Branches
 from training.evaluate.adapters.findings import spread
 from training.evaluate.adapters.report import AdaptersReport
 from training.evaluate.markdown import markdown_table, points
@@ -87,7 +88,18 @@ def features_section(report: AdaptersReport) -> str:
         "(n = 1)."
     )
     header = ["design", "mean cosine of a picture and its caption", "distance between both means"]
-    return f"{note}\n\n{markdown_table(header, rows)}"
+    return f"{note}\n\n{markdown_table(header, rows)}{_branches_note(report.features.branches)}"
+
+
+def _branches_note(found: Branches | None) -> str:
+    if found is None:
+        return ""
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.together.items())
+    return (
+        "\n\n(b) What the three scales of `msa` make of the same pictures in the last block, mean over patches: the "
+        f"nearest neighbour of a point is of its own scale for {shares} (33 % if scales said the same). "
+        f"The paper draws t-SNE; these are principal axes, which hold {100 * found.explained:.0f} % of the variance."
+    )
 
 
 def machines_table(report: AdaptersReport) -> str:

@@ -13,11 +13,14 @@ from training.adapters.pack import Pack
 from training.adapters.pairs import Pairs, pairs_of_pack
 from training.adapters.settings import RESERVED
 from training.evaluate.adapters.bench import frozen_backbone
+from training.evaluate.adapters.branches import measure_branches
 from training.evaluate.adapters.report import Cloud, Features, Point, SourceFacts
-from training.evaluate.adapters.runner import States
+from training.evaluate.records import States
 
 MOST: Final = 200
 DRAWN: Final = ("zero-shot", "without-msa", "msa", "msa-lo")
+SPLIT: Final = "msa"
+"""Whose scales are drawn one by one."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,14 +34,16 @@ def measure_features(pack: Pack, states: States, facts: dict[str, SourceFacts]) 
         return None
     source, cpu = max(searched, key=lambda each: facts[each].captions), torch.device("cpu")
     pairs = _first_rows(pack, source, cpu)
-    model = frozen_backbone(pack, cpu)
+    model, found = frozen_backbone(pack, cpu), None
     clouds = []
     for label in ("zero-shot", *labels):
         adapted = attach(model, design(label), seed=0)
         if label in states:
             adapted.load_adapter_state(states[label])
         clouds.append(cloud(label, *_embeddings(adapted, pairs)))
-    return Features(source, tuple(clouds))
+        if label == SPLIT:
+            found = measure_branches(adapted, pairs.images)
+    return Features(source, tuple(clouds), found)
 
 
 def _first_rows(pack: Pack, source: str, device: torch.device) -> Pairs:

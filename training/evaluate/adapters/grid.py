@@ -128,7 +128,7 @@ class Grid:
         """
         if part not in self.PARTS:
             raise ConfigError(f"unknown part {part!r} of the grid; known: {', '.join(self.PARTS)}")
-        return list(self._rates(part) if part.startswith("rates") else self._main(part, chosen_rates(results)))
+        return list(self._rates(part) if "rates" in part else self._main(part, chosen_rates(results)))
 
     def _rates(self, part: str) -> Iterator[Unit]:
         epochs, chosen = (self.schedule.epochs, self.designs)
@@ -184,4 +184,4 @@ class Grid:
             seed=seed,
             schedule=replace(self.schedule, peak_lr=rate, epochs=epochs),
         )
-        return Unit(part, label, fitted, config, () if part.startswith("rates") else tests)
+        return Unit(part, label, fitted, config, () if "rates" in part else tests)

@@ -13,7 +13,7 @@ from service.pipeline.labels import LabelSet
 from training.adapters.adapt import attention_kernels, embed_pictures, embed_texts
 from training.adapters.attach import Adapted
 from training.adapters.pack import Pack
-from training.adapters.pairs import NOTHING, Pairs, matching_loss, pairs_of_pack
+from training.adapters.pairs import NOTHING, Pairs, pair_losses, pairs_of_pack
 from training.evaluate.prompts import templates_of
 from training.models.tokenizer import encode
 
@@ -98,12 +98,15 @@ def accuracy(pictures: Tensor, prompts: Tensor, class_of: Tensor, truth: Tensor)
 
 @torch.inference_mode()
 def pair_loss(adapted: Adapted, pairs: Pairs) -> float:
-    """The loss over all of `pairs` as one batch, every picture with one text drawn once for all: what rates are chosen
-    by."""
+    """The loss over all of `pairs` as one batch, every picture with one text drawn once for all, where every source
+    weighs the same however many pictures it has: what rates are chosen by, as figures are means over sources."""
     rows = np.arange(len(pairs))
     texts = torch.from_numpy(pairs.draw(rows, np.random.default_rng(0), 0.5)).to(pairs.images.device)
     at = torch.from_numpy(rows).to(texts.device)
     with attention_kernels(texts.device):
         image = torch.cat([embed_pictures(adapted, part) for part in torch.split(pairs.images, CHUNK)])
         text = torch.cat([embed_texts(adapted, part) for part in torch.split(pairs.ids[texts], CHUNK)])
-        return matching_loss(image, text, adapted.logit_scale.exp(), pairs.matches(at, texts)).item()
+        losses = pair_losses(image, text, adapted.logit_scale.exp(), pairs.matches(at, texts))
+    sources = np.array(pairs.sources)
+    means = [losses[torch.from_numpy(sources == name).to(losses.device)].mean() for name in sorted(set(pairs.sources))]
+    return torch.stack(means).mean().item()

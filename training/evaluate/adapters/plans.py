@@ -12,10 +12,8 @@ from training.evaluate.adapters.grid import (
     RATES,
     SEEDS,
     TUNING_SEED,
-    UNIONS,
     Grid,
     Rates,
-    designs,
     matched_widths,
     sweeps,
 )
@@ -54,44 +52,46 @@ def rate_like(label: str) -> tuple[str, ...]:
 
 
 class CpuGrid(Grid):
-    """About eight hours of one core, in order of importance. Fits run under bfloat16 autocast.
+    """About six hours of one core, in order of importance. Fits run under bfloat16 autocast.
 
-    Against the whole grid: rates are searched from the middle outwards, ablations take the rate of what they vary,
-    adapters fitted on reserved sources are tested on those alone, and figure 1 is drawn after the feed-forward part.
+    Against the whole grid: rates are searched from the middle outwards, on the reserved sources alone; ablations take
+    the rate of what they vary; adapters fitted on reserved sources are tested on those alone; figure 1 is drawn after
+    the feed-forward part.
     """
 
-    PARTS = ("rates", "rates-beyond", "rates-further", "adaptation", "transfer", "scales", "masks", "sizes")
+    PARTS = (
+        *("rates", "rates-beyond", "rates-further", "adaptation", "scales", "transfer"),
+        *("sizes-rates", "sizes-rates-beyond", "sizes", "masks", "transfer-scales"),
+    )
 
     def __init__(self, *, seeds: Sequence[int] = SEEDS, labels: Sequence[str] = (), batch_size: int = 256) -> None:
         super().__init__(backbone=BACKBONE, seeds=seeds, labels=labels, batch_size=batch_size, bf16=True)
 
     def units(self, part: str, results: Sequence[Result]) -> list[Unit]:
         """As `Grid.units`. What is beyond an edge is known only when the first rates have results."""
-        if part in ("rates-beyond", "rates-further"):
-            return list(self._beyond(results))
+        if part in self.PARTS and part.endswith(("-beyond", "-further")):
+            return list(self._beyond(part, results))
         return super().units(part, results)
 
-    def _tuned(self, fitted: str) -> dict[str, Design]:
-        """Designs with a rate of their own on one training set; figure 1 is drawn for the reserved sources alone."""
-        wanted = (*self._compared(), *(FIGURE_1 if fitted == "reserved" else ()))
-        return {label: designs()[label] for label in wanted if label in self.designs}
+    def _tuned(self, part: str) -> dict[str, Design]:
+        """The designs whose rates a part searches."""
+        wanted = FIGURE_1 if part.startswith("sizes") else self._compared()
+        return {label: self.designs[label] for label in wanted if label in self.designs}
 
     def _compared(self) -> tuple[str, ...]:
         matched = (matched_label(ensemble) for ensemble in matched_widths())
         return tuple(label for label in dict.fromkeys((*HEADLINE, *matched)) if label in self.designs)
 
     def _rates(self, part: str) -> Iterator[Unit]:
-        for fitted in UNIONS:
-            for label, what in self._tuned(fitted).items():
-                for rate in FIRST_RATES:
-                    yield self._unit(part, label, what, fitted, TUNING_SEED, rate, self.schedule.epochs)
+        for label, what in self._tuned(part).items():
+            for rate in FIRST_RATES:
+                yield self._unit(part, label, what, "reserved", TUNING_SEED, rate, self.schedule.epochs)
 
-    def _beyond(self, results: Sequence[Result]) -> Iterator[Unit]:
-        for fitted in UNIONS:
-            for label, what in self._tuned(fitted).items():
-                rate = next_rate(results, label, fitted, self.schedule.epochs)
-                if rate is not None:
-                    yield self._unit("rates-beyond", label, what, fitted, TUNING_SEED, rate, self.schedule.epochs)
+    def _beyond(self, part: str, results: Sequence[Result]) -> Iterator[Unit]:
+        for label, what in self._tuned(part).items():
+            rate = next_rate(results, label, "reserved", self.schedule.epochs)
+            if rate is not None:
+                yield self._unit(part, label, what, "reserved", TUNING_SEED, rate, self.schedule.epochs)
 
     def _main(self, part: str, rates: Rates) -> Iterator[Unit]:
         epochs = self.schedule.epochs
@@ -99,7 +99,7 @@ class CpuGrid(Grid):
             yield self._unit(part, "zero-shot", design("zero-shot"), _union(part), 0, RATES[0], epochs)
         for seed in self.seeds if part == "adaptation" else self.seeds[:FEW_SEEDS]:
             for label, what, fitted, like in self._asked(part):
-                rate = rates.get((like, fitted, epochs))
+                rate = rates.get((like, "reserved", epochs))
                 if rate is not None:
                     yield self._unit(part, label, what, fitted, seed, rate, epochs)
 
@@ -107,11 +107,12 @@ class CpuGrid(Grid):
         """Label, design, training set, and the label whose rate is taken."""
         if part in ("adaptation", "transfer"):
             yield from ((label, self.designs[label], _union(part), label) for label in self._compared())
-        elif part == "scales":
-            for fitted in UNIONS:
-                for label, like in LIKE.items():
-                    if label in self.designs:
-                        yield label, self.designs[label], fitted, like
+        elif part.endswith("scales"):
+            yield from (
+                (label, self.designs[label], _union(part), like)
+                for label, like in LIKE.items()
+                if label in self.designs
+            )
         elif part == "masks":
             yield from self._swept(("msa-literal", "msa-lo-literal"))
         else:
@@ -135,7 +136,7 @@ class CpuGrid(Grid):
 
 
 def _union(part: str) -> str:
-    return "reserved" if part == "adaptation" else "pretraining"
+    return "pretraining" if part.startswith("transfer") else "reserved"
 
 
 def next_rate(results: Sequence[Result], label: str, fitted: str, epochs: int) -> float | None:

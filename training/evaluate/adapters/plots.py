@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from training.adapters.settings import Setting
+from training.evaluate.adapters.branches import Branches
 from training.evaluate.adapters.findings import SETTINGS, SIZES, Findings, Spread
+from training.evaluate.adapters.grid import HEADLINE
 from training.evaluate.adapters.report import AdaptersReport, Features
 from training.evaluate.suites.zoo_plots import BLUE, GREEN, GREY, ORANGE, PINK, save
 
@@ -30,7 +32,8 @@ OTHER: Final = ("other", GREY, "d")
 
 
 def write_plots(report: AdaptersReport, out: Path) -> tuple[str, ...]:
-    """`shares.png`, `units.png` and `features.png` in `out`, those for which there is anything to show; their names."""
+    """`shares.png`, `units.png`, `features.png` and `scales.png` in `out`, those for which there is anything to show;
+    their names."""
     findings, drawn = Findings(report), []
     if any(findings.labels(setting) for setting in Setting):
         plot_shares(findings, out / "shares.png")
@@ -41,6 +44,9 @@ def write_plots(report: AdaptersReport, out: Path) -> tuple[str, ...]:
     if report.features is not None:
         plot_features(report.features, report, out / "features.png")
         drawn.append("features")
+    if report.features is not None and report.features.branches is not None:
+        plot_branches(report.features.branches, report, out / "scales.png")
+        drawn.append("scales")
     return tuple(drawn)
 
 
@@ -48,8 +54,13 @@ def _family(label: str) -> tuple[str, str, str]:
     return next((each[1:] for each in FAMILIES if each[0] in label), OTHER)
 
 
+def _compared(label: str) -> bool:
+    """Whether a design is one of those that every setting compares."""
+    return label in ("zero-shot", *HEADLINE) or label.startswith("both-bottleneck-w")
+
+
 def plot_shares(findings: Findings, path: Path) -> None:
-    """PNG at `path`: figures 4 and 5, a panel for every setting that has figures."""
+    """PNG at `path`: figures 4 and 5, a panel for every setting with figures. Ablations have tables of their own."""
     from matplotlib.figure import Figure
 
     settings = [setting for setting in Setting if findings.labels(setting)]
@@ -59,7 +70,7 @@ def plot_shares(findings: Findings, path: Path) -> None:
     for axis, setting in zip(axes, settings, strict=False):
         for label in findings.labels(setting):
             found, group = findings.mean(label, setting), findings.group(label, SETTINGS[setting][0])
-            if found is None or group is None:
+            if found is None or group is None or not _compared(label):
                 continue
             if label == "zero-shot":
                 axis.axhline(100 * found.mean, color=GREY, linestyle=":", linewidth=1)
@@ -124,6 +135,21 @@ def plot_features(features: Features, report: AdaptersReport, path: Path) -> Non
         axis.scatter(*zip(*each.captions, strict=True), s=9, color=ORANGE, marker="^", label="captions")
         axis.set_title(f"{each.label}, {features.source} (n = 1)", fontsize=9)
     axes[0].legend(fontsize=8)
+    _say_where(figure, report)
+    save(figure, path)
+
+
+def plot_branches(found: Branches, report: AdaptersReport, path: Path) -> None:
+    """PNG at `path`: figure 6b, the same pictures as three scales see them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axis = figure.subplots()
+    for (name, points), (color, marker) in zip(found.points.items(), STYLES, strict=False):
+        across, up = zip(*points, strict=True)
+        axis.scatter(across, up, s=9, color=color, marker=marker, label=name)
+    axis.set_title(f"msa, last block of the image tower ({100 * found.explained:.0f} % of the variance)", fontsize=9)
+    axis.legend(fontsize=8)
     _say_where(figure, report)
     save(figure, path)
 

@@ -1,13 +1,14 @@
 """What the adapters suite found, as values and as JSON: scores by seed, from which tables, plots and words follow."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from training.data.rows import DataError
+from training.evaluate.adapters.branches import Branches
+from training.evaluate.report_json import report_json
 
 DIGITS: Final = 6
 
@@ -109,10 +110,11 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Features:
-    """Figure 6: clouds of the same rows of one source, on axes of their own."""
+    """Figure 6: clouds of the same rows of one source, on axes of their own; (b): the scales of the fitted MSA."""
 
     source: str
     clouds: tuple[Cloud, ...]
+    branches: Branches | None = None
 
 
 @dataclass(frozen=True)
@@ -134,15 +136,7 @@ class AdaptersReport:
 
 def dump_report(report: AdaptersReport) -> str:
     """The report as JSON, a group in one line."""
-    content = _rounded(asdict(report))
-    parts = []
-    for key, value in content.items():
-        if key in ("groups", "tried"):
-            lines = ",\n ".join(_line(each) for each in value)
-            parts.append(f"{json.dumps(key)}: [\n {lines}\n]" if value else f"{json.dumps(key)}: []")
-        else:
-            parts.append(f"{json.dumps(key)}: {_line(value)}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    return report_json(asdict(report), lists=("groups", "tried"), digits=DIGITS)
 
 
 def load_report(path: Path) -> AdaptersReport:
@@ -151,15 +145,3 @@ def load_report(path: Path) -> AdaptersReport:
         return TypeAdapter(AdaptersReport).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise DataError(f"{path}: not a report of the adapters suite: {error}") from error
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -64,7 +64,12 @@ def tables(report: AdaptersReport, pictures: Sequence[str]) -> str:
     parts += ["## One source at a time", single_sources(report)]
     parts += ["## Chosen rates", rates_table(report)]
     parts += ["## Time of the low-rank ensemble (table 7)", timing_table(report)]
-    parts += ["## Features (figure 6)", features_section(report), *_maybe("features", pictures)]
+    parts += [
+        "## Features (figure 6)",
+        features_section(report),
+        *_maybe("features", pictures),
+        *_maybe("scales", pictures),
+    ]
     parts += ["## Where the paper's ordering holds", _bullets(claim_sentences(findings)), claims_table(findings)]
     parts += ["## Where the figures come from", machines_table(report)]
     return "\n\n".join(parts) + "\n"

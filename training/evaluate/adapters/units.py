@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +9,9 @@ from typing import Any, Final
 from training.adapters.adapt_config import AdaptConfig
 from training.adapters.design import Design
 from training.adapters.settings import TRAINING_SETS
-from training.data.rows import DataError
+from training.evaluate.records import append_line, read_lines
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the code that fits and measures: a unit of another version is computed again."""
 
 
@@ -39,6 +37,11 @@ class Unit:
     def __post_init__(self) -> None:
         if self.config.sources != TRAINING_SETS[self.fitted]:
             raise ValueError(f"{self.label}: {self.fitted} is not {', '.join(self.config.sources)}")
+
+    @property
+    def title(self) -> str:
+        """What it is called where it fails."""
+        return f"{self.label} on {self.fitted}, seed {self.config.seed}"
 
     def key(self, pack: str) -> str:
         """Digest of all that decides the result; `pack` is the digest of what it is computed from."""
@@ -75,39 +78,17 @@ class Result:
         return json.dumps(self.__dict__, ensure_ascii=False)
 
 
+def parse_result(line: str) -> Result:
+    """A line that `Result.line` gave. Raises `ValueError`, `TypeError` or `KeyError` for any other."""
+    table = json.loads(line)
+    return Result(**(table | {"loss": tuple(table["loss"])}))
+
+
 def read_results(path: Path) -> dict[str, Result]:
-    """Results by key; none where there is no file. A last line that a kill cut off is left out.
-
-    Raises `DataError` for any other line that is no result.
-    """
-    if not path.is_file():
-        return {}
-    text = path.read_text("utf-8")
-    lines = text.splitlines()
-    if text and not text.endswith("\n"):
-        lines.pop()
-    return {result.key: result for result in (_parse(line, path) for line in lines)}
-
-
-def _parse(line: str, path: Path) -> Result:
-    try:
-        table = json.loads(line)
-        return Result(**(table | {"loss": tuple(table["loss"])}))
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: a line that is no result of a unit: {line[:60]!r}") from error
-
-
-def write_results(path: Path, results: Iterable[Result]) -> None:
-    """All of `results` in place of what is there, through a temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(f"{result.line()}\n" for result in results), encoding="utf-8")
-    os.replace(partial, path)
+    """Results by key, see `read_lines`. Raises `DataError`."""
+    return read_lines(path, parse_result)
 
 
 def append_result(path: Path, result: Result) -> None:
     """One more line, on disk when this returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{result.line()}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(path, result)

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import onnx
 
-from service.pipeline.controller import committee_logits
-from service.pipeline.controller_examples import Examples, make_examples
-from service.pipeline.controller_fit import PAPER, FormFit, fit_form
-from service.pipeline.controller_gradient import Form
+from service.pipeline.controller.controller import committee_logits
+from service.pipeline.controller.examples import Examples, make_examples
+from service.pipeline.controller.fit import PAPER, FormFit, fit_form
+from service.pipeline.controller.gradient import Form
 from service.pipeline.logits import Floats
 from training.evaluate.committee.draws import draw
 from training.evaluate.committee.estimates import (

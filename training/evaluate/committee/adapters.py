@@ -20,8 +20,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller_examples import Examples, deal
-from service.pipeline.controller_scores import score
+from service.pipeline.controller.examples import Examples, deal
+from service.pipeline.controller.scores import score
 from service.pipeline.logits import Floats
 from training.evaluate.committee.trial import Trial
 from training.evaluate.temperature import fit_temperature

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.pipeline.cascade import Cascade
-from service.pipeline.cascade_calibration import CalibrationSample, calibrate
-from service.pipeline.cascade_choice import CalibrationRequest
-from service.pipeline.cascade_search import search
-from service.pipeline.cascade_trace import AnswerTable, Combine, chain_masks, chain_trace, replay
+from service.pipeline.cascade.calibration import CalibrationSample, calibrate
+from service.pipeline.cascade.cascade import Cascade
+from service.pipeline.cascade.choice import CalibrationRequest
+from service.pipeline.cascade.router import Doubles
+from service.pipeline.cascade.search import search
+from service.pipeline.cascade.threshold_path import PRICES, cost_at, outcomes, prices, threshold_path
+from service.pipeline.cascade.trace import AnswerTable, Combine, chain_masks, chain_trace, replay
 from service.pipeline.committee import Voice
-from service.pipeline.controller_ladder import climb
-from service.pipeline.router import Doubles
-from service.pipeline.threshold_path import PRICES, cost_at, outcomes, prices, threshold_path
+from service.pipeline.controller.ladder import climb
 from training.evaluate.committee.pools import Pool, TaskPools, spread
 from training.evaluate.committee.sections import SHOTS, Committee, shots_of
 from training.evaluate.statistics import Integers, generator

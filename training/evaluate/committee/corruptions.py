@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from service.pipeline.decode import decode
+from service.pipeline.inputs.decode import decode
 from training.data.rows import Row
 from training.data.samples import LIMITS
 from training.evaluate.statistics import generator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller_gradient import cross_entropy
+from service.pipeline.controller.gradient import cross_entropy
 from service.pipeline.logits import Floats
 from training.evaluate.statistics import Integers
 

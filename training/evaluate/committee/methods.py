@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from service.pipeline.controller import Controller, Generic, committee_logits, static_controller, weigh
-from service.pipeline.controller_fit import PAPER, fit_paper
-from service.pipeline.controller_ladder import climb
-from service.pipeline.controller_pulled import Candidate, fit_candidates
+from service.pipeline.controller.controller import Controller, Generic, committee_logits, static_controller, weigh
+from service.pipeline.controller.fit import PAPER, fit_paper
+from service.pipeline.controller.ladder import climb
+from service.pipeline.controller.pulled import Candidate, fit_candidates
 from service.pipeline.logits import Floats, mean_probability, softmax
 from training.evaluate.baselines import TINY, best_backbone, fit_mixture_network, fit_super_learner, mixture
 from training.evaluate.committee.stacking import fit_stacking

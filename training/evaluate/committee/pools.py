@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller_examples import Examples, make_examples
+from service.pipeline.controller.examples import Examples, make_examples
 from service.pipeline.logits import Floats, backbone_logits, cosines
 from service.repository import Zoo
 from training.data.rows import Row

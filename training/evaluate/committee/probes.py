@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 
 from service.pipeline.committee import Voice, combine
-from service.pipeline.controller_examples import make_examples
-from service.pipeline.controller_fit import PAPER, fit_paper
-from service.pipeline.controller_ladder import climb
+from service.pipeline.controller.examples import make_examples
+from service.pipeline.controller.fit import PAPER, fit_paper
+from service.pipeline.controller.ladder import climb
 from service.pipeline.logits import Floats, softmax
 from training.evaluate.baselines import best_backbone, fit_super_learner, mixture
 from training.evaluate.committee.estimates import (

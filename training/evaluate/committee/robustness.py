@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from service.pipeline.committee import Voice
-from service.pipeline.controller_fit import PAPER, fit_paper
+from service.pipeline.controller.fit import PAPER, fit_paper
 from service.pipeline.logits import backbone_logits, cosines
 from training.evaluate.committee.corruptions import (
     BLUR_PX,

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from service.pipeline.committee import Combined, Voice, combine
-from service.pipeline.controller_examples import Examples
+from service.pipeline.controller.examples import Examples
 from service.pipeline.logits import Floats
 from training.evaluate.committee.draws import draw
 from training.evaluate.committee.estimates import image_weights

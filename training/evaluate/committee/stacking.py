@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller_gradient import Integers, cross_entropy
+from service.pipeline.controller.gradient import Integers, cross_entropy
 from service.pipeline.logits import Floats
 
 Loss = Callable[[Floats], tuple[float, Floats]]

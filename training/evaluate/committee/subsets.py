@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 
 from service.pipeline.committee import Voice
-from service.pipeline.controller_fit import PAPER, fit_paper
-from service.pipeline.controller_pulled import Candidate, fit_candidates
+from service.pipeline.controller.fit import PAPER, fit_paper
+from service.pipeline.controller.pulled import Candidate, fit_candidates
 from training.evaluate.committee.estimates import (
     Estimate,
     estimate,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.pipeline.controller_examples import Examples
+from service.pipeline.controller.examples import Examples
 from service.pipeline.logits import Floats
 from training.evaluate.committee.pools import Pool, TaskPools
 

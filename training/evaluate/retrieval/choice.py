@@ -19,8 +19,8 @@ from itertools import combinations, product
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller import Controller
-from service.pipeline.retrieval_file import QUERY_KINDS, JudgedExit
+from service.pipeline.controller.controller import Controller
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS, JudgedExit
 from service.policies import QueryKind
 from training.evaluate.retrieval.pairs import SearchTask
 from training.evaluate.retrieval.search import Searched, opinions_of, search

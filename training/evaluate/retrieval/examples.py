@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.pipeline.controller_examples import Examples, make_examples
+from service.pipeline.controller.examples import Examples, make_examples
 from service.pipeline.logits import Floats
 from service.policies import QueryKind
 from training.data.rows import DataError

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.pipeline.logits import Floats
-from service.pipeline.query_vectors import shares
-from service.pipeline.retrieval_file import QUERY_KINDS, RetrievalFile
+from service.pipeline.retrieval.query_vectors import shares
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS, RetrievalFile
 from service.policies import QueryKind
 from training.evaluate.cache import digest_of
 from training.evaluate.retrieval.choice import Stages, share_of

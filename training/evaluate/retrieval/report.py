@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.pipeline.retrieval_file import RetrievalAbout
+from service.pipeline.shipped.retrieval_file import RetrievalAbout
 from service.policies import QueryKind
 from training.data.rows import DataError
 from training.evaluate.statistics import Score

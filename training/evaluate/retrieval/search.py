@@ -1,6 +1,7 @@
 """Exact search by weighed committees, in blocks of the gallery: where queries find their own, and how sure they are.
 
-The weights, the vectors and the confidence are those of `service.pipeline.query_vectors`, for many queries at once.
+The weights, the vectors and the confidence are those of `service.pipeline.retrieval.query_vectors`, for many queries
+at once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.pipeline.controller import Controller, weigh
+from service.pipeline.controller.controller import Controller, weigh
 from service.pipeline.logits import Floats, softmax
-from service.pipeline.query_vectors import CANDIDATES, Voices, fold, packed, shares
+from service.pipeline.retrieval.query_vectors import CANDIDATES, Voices, fold, packed, shares
 from training.evaluate.retrieval.pairs import Integers, SearchTask
 
 Block = Sequence[Floats]

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from service.pipeline.controller import Controller
-from service.pipeline.controller_ladder import Climbed, climb
-from service.pipeline.controller_report import LadderReport
-from service.pipeline.repository_file import committee_members
-from service.pipeline.retrieval_file import (
+from service.pipeline.controller.controller import Controller
+from service.pipeline.controller.ladder import Climbed, climb
+from service.pipeline.controller.report import LadderReport
+from service.pipeline.shipped.files import committee_members
+from service.pipeline.shipped.retrieval_file import (
     FORM,
     QUERY_KINDS,
     JudgedController,
@@ -68,7 +68,7 @@ def ship_retrieval(options: ShippingOptions) -> str:
 
     Returns tables and the verdict. Raises `RepositoryError`, and `DataError` where there is no source to fit on.
     """
-    zoo = load_zoo(options.repository)
+    zoo = load_zoo(options.repository).committee
     if len(zoo.backbones) < 2:
         raise DataError(f"{options.repository}: there is one backbone only, and nothing to weigh")
     splits = _splits(options, zoo)

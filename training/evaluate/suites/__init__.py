@@ -13,6 +13,8 @@ class SuiteName(StrEnum):
     COMMITTEE = "committee"
     RETRIEVAL = "retrieval"
     ADAPTERS = "adapters"
+    VARIANTS = "variants"
+    EXPERTS = "experts"
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class SuiteOptions:
 
     `data`: folders of Parquet files; `repository`: the model repository; `out`: the folder for results; `cache`: the
     folder for embeddings; `card`: the model card that the zoo suite brings up to date, null for none; `progress` hears
-    what is at work. `units`: the folder of the adapters suite's fits; `fit`: whether it computes what is missing there.
+    what is at work. `units`: the folder of the fits of the suites adapters and experts; `fit`: whether they compute
+    what is missing there.
     """
 
     data: tuple[Path, ...]
@@ -57,3 +60,11 @@ def run_suite(name: SuiteName, options: SuiteOptions) -> str:
             from training.evaluate.suites.adapters import run as run_adapters
 
             return run_adapters(options)
+        case SuiteName.VARIANTS:
+            from training.evaluate.suites.variants import run as run_variants
+
+            return run_variants(options)
+        case SuiteName.EXPERTS:
+            from training.evaluate.suites.experts import run as run_experts
+
+            return run_experts(options)

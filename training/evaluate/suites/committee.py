@@ -67,7 +67,7 @@ def run(options: SuiteOptions) -> str:
     """
     if options.card is not None:  # before minutes of work, not after them
         check(options.card, [HEADLINE])
-    zoo = load_zoo(options.repository)
+    zoo = load_zoo(options.repository).committee
     units = options.cache.parent / UNITS
     members = open_members(zoo, options.cache)
     report = evaluate(options.data, zoo, members, units, options.progress, workers=workers(), shots=SHOTS, seeds=SEEDS)

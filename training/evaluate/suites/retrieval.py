@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from service.pipeline.retrieval_file import QUERY_KINDS, RetrievalFile
-from service.pipeline.shipped_retrieval import ShippedRetrieval, load_shipped_retrieval
+from service.pipeline.shipped.retrieval import ShippedRetrieval, load_shipped_retrieval
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS, RetrievalFile
 from service.policies import QueryKind
 from service.repository import Zoo, load_zoo
 from training.data.rows import DataError, Row
@@ -51,7 +51,7 @@ def run(options: SuiteOptions) -> str:
     """
     if options.card is not None:  # before minutes of work, not after them
         check(options.card, [HEADLINE])
-    zoo = load_zoo(options.repository)
+    zoo = load_zoo(options.repository).committee
     shipped = shipped_in(options.repository, zoo)
     members = [each for each in open_members(zoo, options.cache) if each.name in shipped.file.backbones]
     report = evaluate(options.data, zoo, members, shipped, options.progress, gallery=GALLERY)

@@ -52,7 +52,8 @@ def run(options: SuiteOptions) -> str:
     zoo = load_zoo(options.repository)
     if options.card is not None:  # before minutes of work, not after them
         check(options.card, SECTIONS)
-    report = evaluate(options.data, zoo, open_members(zoo, options.cache), options.progress)
+    committee = zoo.committee
+    report = evaluate(options.data, committee, open_members(committee, options.cache), options.progress)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / REPORT
     path.write_text(dump_report(report), encoding="utf-8")
@@ -81,7 +82,7 @@ def evaluate(data: DataDirs, zoo: Zoo, members: Sequence[Member], progress: Call
         suite="zoo",
         machine=f"{platform.machine()}, {platform.system()}, onnxruntime {ort.__version__}, CPU",
         interval=f"95% bootstrap, {DRAWS} resamples of the pictures of each task",
-        backbones={member.name: _facts(member) for member in members},
+        backbones={member.name: facts_of(member) for member in members},
         templates={kind: TEMPLATES[kind] for kind in kinds},
         tasks=tuple(report for report, _ in pairs),
         aggregates=groups_of(pairs, zoo.names),
@@ -178,7 +179,7 @@ def rows_digest(rows: Sequence[Row]) -> str:
     return digest_of(sorted(row.digest for row in rows))
 
 
-def _facts(member: Member) -> BackboneFacts:
+def facts_of(member: Member) -> BackboneFacts:
     backbone = member.backbone
     trained = trained_sources(backbone.image.config.provenance)
     return BackboneFacts(

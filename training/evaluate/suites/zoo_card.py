@@ -8,7 +8,7 @@ import onnx
 
 from service.repository import Backbone, Zoo
 from training.evaluate.markdown import markdown_table
-from training.evaluate.provenance import trained_sources
+from training.evaluate.provenance import fitted_sources, trained_sources
 from training.evaluate.suites.zoo_report import ZooReport
 from training.evaluate.suites.zoo_tables import (
     alone_table,
@@ -38,7 +38,8 @@ def card_sections(report: ZooReport, zoo: Zoo) -> dict[str, str]:
 
 
 def backbones(zoo: Zoo) -> str:
-    """Size, cost and training sources of every backbone, from its configuration and its files."""
+    """Size, cost and training sources of every backbone, those beside the committee as well, from its configuration and
+    its files."""
     header = ["backbone", "family", "image / text parameters", "GFLOPs per image / text", "files"]
     header += ["logit scale, temperature", "trained on"]
     return markdown_table(header, [_row(backbone) for backbone in zoo.backbones])
@@ -47,7 +48,9 @@ def backbones(zoo: Zoo) -> str:
 def _row(backbone: Backbone) -> list[str]:
     towers = (backbone.image, backbone.text)
     files = [*(tower.model_path for tower in towers), backbone.text.tokenizer_path]
-    sources = trained_sources(backbone.image.config.provenance)
+    provenance = backbone.image.config.provenance
+    trained, fitted = trained_sources(provenance), fitted_sources(provenance)
+    said = "not stated" if trained is None else ", ".join(sorted(trained))
     return [
         f"`{backbone.name}`",
         backbone.family,
@@ -55,7 +58,7 @@ def _row(backbone: Backbone) -> list[str]:
         " / ".join(f"{tower.config.gflops:.3f}" for tower in towers),
         f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB",
         f"{backbone.logit_scale:.1f}, {backbone.temperature:.2f}",
-        "not stated" if sources is None else ", ".join(sorted(sources)),
+        f"{said}; adapted to {', '.join(sorted(fitted))}" if fitted else said,
     ]
 
 

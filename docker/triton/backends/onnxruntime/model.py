@@ -22,6 +22,8 @@ import triton_python_backend_utils as pb_utils
 
 TRITON_TYPES = {"tensor(uint8)": "TYPE_UINT8", "tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
 ERRORS_ONLY = 3
+CORES = "QUORUM_TRITON_CORES"
+"""As `serve.py` sets it: affinity says nothing of a container's quota."""
 IDLE_S = 0.002
 """An instance that had nothing to do for so long took its requests as they came."""
 
@@ -140,7 +142,8 @@ def _threads(config: dict[str, Any]) -> int:
     if chosen is not None:
         return int(chosen)
     instances = sum(max(1, group["count"]) for group in config["instance_group"]) or 1
-    return max(1, len(os.sched_getaffinity(0)) // instances)
+    cores = int(os.environ.get(CORES) or len(os.sched_getaffinity(0)))
+    return max(1, cores // instances)
 
 
 def _check_tensors(config: dict[str, Any], session: ort.InferenceSession) -> None:

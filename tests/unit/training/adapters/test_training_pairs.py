@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from training.adapters.pairs import Pairs, label_texts, make_pairs, matching_loss
+from training.adapters.pairs import Pairs, label_texts, make_pairs, matching_loss, pair_losses
 from training.losses import contrastive_loss, soft_targets
 from training.models.tokenizer import train_tokenizer
 
@@ -74,6 +74,15 @@ def test_with_matches_that_go_both_ways_the_loss_is_that_of_the_towers() -> None
     match = torch.tensor([[one == other for other in groups] for one in groups])
     expected = contrastive_loss(_rows(0), _rows(1), torch.tensor(7.0), soft_targets(groups))
     torch.testing.assert_close(matching_loss(_rows(0), _rows(1), torch.tensor(7.0), match), expected)
+
+
+def test_the_loss_is_the_mean_of_what_each_pair_adds() -> None:
+    match = torch.eye(4, dtype=torch.bool)
+    each = pair_losses(_rows(0), _rows(1), torch.tensor(7.0), match)
+    logits = 7 * _rows(0) @ _rows(1).T
+    second = -(logits.log_softmax(dim=1)[1, 1] + logits.log_softmax(dim=0)[1, 1]) / 2
+    torch.testing.assert_close(each[1], second)
+    torch.testing.assert_close(each.mean(), matching_loss(_rows(0), _rows(1), torch.tensor(7.0), match))
 
 
 def test_a_text_that_says_both_pictures_pulls_both_and_is_pulled_by_both() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.pipeline.cascade_calibration import images_needed
+from service.pipeline.cascade.calibration import images_needed
 from tests.conftest import ROOT
 from tests.unit.training.tiny_data import Item, write_source
 from training.cli import app

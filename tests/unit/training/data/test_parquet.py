@@ -90,3 +90,24 @@ def test_a_broad_label_is_marked_where_the_source_says_so(tmp_path: Path) -> Non
     extra = pa.array(['{"broad_label": true}', "{}"])
     pq.write_table(table.set_column(table.column_names.index("extra"), "extra", extra), tmp_path / "s.parquet")
     assert [row.broad for row in read_rows(tmp_path, ("s",))] == [True, False]
+
+
+def test_a_truncated_file_is_one_sentence(tmp_path: Path) -> None:
+    write_source(tmp_path, "things", [Item(seed, label="cube") for seed in range(40)])
+    path = tmp_path / "things.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"things\.parquet: not a Parquet file that can be read"):
+        list(read_rows(tmp_path, ("things",)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"image": None}, "a row without a picture"), ({"captions": None}, "captions 'None' are no list of texts")],
+)
+def test_a_row_with_nothing_where_something_must_be_is_refused(
+    tmp_path: Path, changed: dict[str, None], message: str
+) -> None:
+    row = {"image": b"x", "captions": ["one"], "label": "a", "split": "train", "source": "bare"} | changed
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "bare.parquet")
+    with pytest.raises(DataError, match=rf"bare\.parquet: {message}"):
+        list(read_rows(tmp_path, ("bare",)))

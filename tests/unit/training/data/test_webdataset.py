@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.training.tiny_data import Item, picture_bytes, write_source
+from training.data.row_index import read_placed
 from training.data.rows import DataError
 from training.data.sources import available_sources, read_rows
+from training.data.webdataset import read_shard
 
 pytestmark = pytest.mark.torch
 
@@ -68,3 +70,49 @@ def test_a_file_that_is_no_tar_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "pets.tar").write_bytes(b"no tar file")
     with pytest.raises(DataError, match=r"pets\.tar: not a readable tar file"):
         list(read_rows(tmp_path, ("pets",)))
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"captions": "a cat"}, "captions 'a cat' are no list of texts"),
+        ({"captions": None}, "captions 'None' are no list of texts"),
+        ({"captions": [1]}, "are no list of texts"),
+        ({"captions": ["\ud800"]}, "are no list of texts"),
+        ({"label": 5}, "label 5 is no text"),
+        ({"extra": ["x"]}, "is no JSON object"),
+    ],
+    ids=["one text", "nothing", "numbers", "half a character", "a number", "a list"],
+)
+def test_texts_of_another_kind_are_refused_by_name(tmp_path: Path, about: dict[str, object], message: str) -> None:
+    write_shard(tmp_path / "pets.tar", {"a.png": b"x", "a.json": json.dumps(about).encode()})
+    with pytest.raises(DataError, match=rf"pets\.tar/a: .*{message}"):
+        list(read_rows(tmp_path, ("pets",)))
+    with pytest.raises(DataError, match=rf"pets\.tar/a: .*{message}"):
+        list(read_placed(tmp_path / "pets.tar", "pets"))
+
+
+def test_two_files_of_one_name_in_a_shard_are_one_sentence(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "pets.tar", "w") as tar:
+        for _ in range(2):
+            tar.addfile(tarfile.TarInfo("a.png"))
+    for read in (read_shard, read_placed):
+        with pytest.raises(DataError, match=r"pets\.tar: a\.png: duplicate file name"):
+            list(read(tmp_path / "pets.tar", "pets"))
+
+
+def test_a_file_that_claims_more_than_the_shard_holds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("a.png")
+    entry.size = 1 << 45
+    (tmp_path / "pets.tar").write_bytes(entry.tobuf() + bytes(2048))
+    with pytest.raises(DataError, match=r"pets\.tar: not a readable tar file"):
+        list(read_placed(tmp_path / "pets.tar", "pets"))
+
+
+def test_links_in_a_shard_lead_nowhere(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "pets.tar", "w") as tar:
+        for name, kind in (("a.png", tarfile.SYMTYPE), ("b.png", tarfile.LNKTYPE), ("../c.d.png", tarfile.DIRTYPE)):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            tar.addfile(entry)
+    assert [list(read(tmp_path / "pets.tar", "pets")) for read in (read_shard, read_placed)] == [[], []]

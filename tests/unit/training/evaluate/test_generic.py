@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import training.evaluate.generic as generic_module
-from service.pipeline.controller import static_controller, weigh
+from service.pipeline.controller.controller import static_controller, weigh
 from service.pipeline.logits import Floats, unit_rows
 from training.evaluate.generic import (
     FEWEST_CLASSES,

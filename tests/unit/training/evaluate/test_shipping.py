@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 import training.evaluate.generic as generic_module
 import training.evaluate.shipping as shipping_module
-from service.pipeline.generic_file import FILE_NAME, read_generic
 from service.pipeline.logits import backbone_logits, cosines
-from service.pipeline.shipped import load_shipped
+from service.pipeline.shipped.generic import load_shipped
+from service.pipeline.shipped.generic_file import FILE_NAME, read_generic
 from service.repository import load_zoo
 from tests.support.generic import ship
 from tests.support.repository import write_repository

@@ -9,6 +9,7 @@ import open_clip
 import pytest
 
 from tests.conftest import ROOT
+from training.adapters import design
 from training.export.errors import ExportError
 from training.export.openclip import check_openclip
 from training.export.recipe import OpenClipMember, RunMember, load_recipe, members_of, parse_recipe
@@ -54,6 +55,11 @@ def test_what_a_backbone_says_itself_comes_before_what_is_said_for_all() -> None
     assert (second.precision, second.licence) == ("int8", "none")
 
 
+def test_a_member_may_vote_when_asked_alone() -> None:
+    first, second = parse_recipe({"backbones": [RUN, OPENCLIP | {"votes": "when_asked"}]}, "here")
+    assert (first.votes, second.votes) == ("by_default", "when_asked")
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
@@ -63,6 +69,7 @@ def test_what_a_backbone_says_itself_comes_before_what_is_said_for_all() -> None
         ({"backbones": [RUN], "half": True}, "here: unknown key half; known: backbones, precision, licence"),
         ({"backbones": [RUN, RUN | {"presicion": "int8"}]}, r"here: backbones\[2\]: unknown key presicion"),
         ({"backbones": [RUN | {"precision": "float8"}]}, "precision: 'float8' is not one of float32, float16, int8"),
+        ({"backbones": [RUN | {"votes": "twice"}]}, "votes: 'twice' is not one of by_default, when_asked"),
         ({"backbones": [RUN | {"name": ""}]}, "name: must be a text that is not empty"),
         ({"backbones": [RUN | {"name": 5}]}, "name: must be a text"),
         ({"backbones": [{"run": "runs/a"}]}, r"backbones\[1\]: licence: missing"),
@@ -141,9 +148,13 @@ def test_the_mixed_recipe_names_weights_that_exist_of_clip_and_of_siglip() -> No
     assert siglip == {True, False}
 
 
-def test_the_bundled_recipe_names_runs_whose_configurations_are_here() -> None:
-    members = load_recipe(ZOOS / "bundled.toml")
-    for member in members:
+def test_the_bundled_recipe_names_runs_that_the_configurations_here_make() -> None:
+    trained = {path.stem for path in (ROOT / "training/configs").glob("*.toml")}
+    for member in load_recipe(ZOOS / "bundled.toml"):
         assert isinstance(member, RunMember)
-        assert (ROOT / f"training/configs/{member.run.name}.toml").is_file()
         assert "NOTICE" in member.licence
+        base, *adapter = [name for name in trained if f"{member.run.name}-".startswith(f"{name}-")]
+        assert not adapter
+        if member.run.name != base:  # as `adapt` names its folder
+            assert design(member.run.name.removeprefix(f"{base}-")).kind != "none"
+            assert member.votes == "when_asked"

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from training.adapters import attach, design
 from training.adapters.pack import load_pack
+from training.evaluate.adapters.branches import branches, measure_branches
 from training.evaluate.adapters.features import cloud, measure_features
 from training.evaluate.adapters.grouping import source_facts
 from training.evaluate.adapters.report import SourceFacts
@@ -52,3 +54,23 @@ def test_kept_adapters_are_drawn_beside_the_frozen_backbone(packed: Path) -> Non
     assert len(found.clouds[0].pictures) == facts["clothing"].pictures
     assert measure_features(pack, {}, searched) is None
     assert measure_features(pack, {"msa-lo": state}, {}) is None
+
+
+def test_scales_that_say_different_things_are_neighbours_of_themselves() -> None:
+    generator = np.random.default_rng(0)
+    apart = branches(generator.normal(size=(3, 20, 8)) + 20 * np.eye(3, 8)[:, None])
+    assert set(apart.together.values()) == {1.0}
+    assert apart.explained > 0.9
+    same = branches(np.repeat(generator.normal(size=(1, 40, 8)), 3, axis=0) + 1e-3 * generator.normal(size=(3, 40, 8)))
+    assert max(same.together.values()) < 0.2  # the nearest is the same picture at another scale
+
+
+def test_the_scales_of_an_adapted_image_tower_are_told_apart(packed: Path) -> None:
+    pack = load_pack(packed)
+    images = torch.tensor(pack.decoded()[:5])
+    clip = build_model("vit-s")
+    found = measure_branches(attach(clip, design("msa"), seed=0), images)
+    assert found is not None
+    assert {name: len(points) for name, points in found.points.items()} == {"large": 5, "middle": 5, "small": 5}
+    for without in ("without-msa", "msa-language", "msa-lm"):
+        assert measure_branches(attach(clip, design(without), seed=0), images) is None

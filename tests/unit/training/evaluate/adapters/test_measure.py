@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from training.adapters import attach, design
+from training.adapters.adapt import embed_pictures, embed_texts
 from training.adapters.pack import load_pack
+from training.adapters.pairs import make_pairs, pair_losses
 from training.evaluate.adapters.bench import frozen_backbone
-from training.evaluate.adapters.measure import accuracy, measure, open_tested, recall
+from training.evaluate.adapters.measure import accuracy, measure, open_tested, pair_loss, recall
 
 pytestmark = pytest.mark.torch
 
@@ -56,3 +58,15 @@ def test_a_source_is_measured_by_every_metric_that_it_has(packed: Path) -> None:
     # Two captions for each of its pictures, each of which is one picture's alone.
     assert tested.owns.sum(dim=1).tolist() == [2] * len(tested.pairs)
     assert tested.owns.sum(dim=0).tolist() == [1] * (2 * len(tested.pairs))
+
+
+def test_a_source_of_many_pictures_has_no_more_say_in_the_loss_than_one_of_few(packed: Path) -> None:
+    pack = load_pack(packed)
+    adapted = attach(frozen_backbone(pack, CPU), design("zero-shot"), seed=0)
+    pictures, texts = pack.decoded()[:4], [(f"picture {place}",) for place in range(4)]
+    pairs = make_pairs(pictures, texts, [None] * 4, ["few", "many", "many", "many"], pack.tokenizer, CPU)
+    with torch.inference_mode():
+        image, text = embed_pictures(adapted, pairs.images), embed_texts(adapted, pairs.ids)
+        each = pair_losses(image, text, adapted.logit_scale.exp(), torch.eye(4, dtype=torch.bool))
+    assert pair_loss(adapted, pairs) == pytest.approx(float(each[0] + each[1:].mean()) / 2, rel=1e-4)
+    assert pair_loss(adapted, pairs) != pytest.approx(float(each.mean()), rel=1e-4)

@@ -20,9 +20,12 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture(scope="module")
 def tuned() -> list[Result]:
-    """What the first part found: the rate in the middle is everybody's best."""
-    grid = CpuGrid()
-    return [_found(unit) for unit in grid.units("rates", [])]
+    """What the search found: the rate in the middle is everybody's best."""
+    return _searched("rates", "sizes-rates")
+
+
+def _searched(*parts: str) -> list[Result]:
+    return [_found(unit) for part in parts for unit in CpuGrid().units(part, [])]
 
 
 def _found(unit: Unit) -> Result:
@@ -36,7 +39,16 @@ def _all(tuned: list[Result]) -> list[Unit]:
 
 def test_a_fit_that_both_plans_make_while_choosing_rates_is_one_unit() -> None:
     whole = {unit.key("pack") for unit in Grid(bf16=True).units("rates", [])}
-    assert {unit.key("pack") for unit in CpuGrid().units("rates", [])} <= whole
+    for part in ("rates", "sizes-rates"):
+        assert {unit.key("pack") for unit in CpuGrid().units(part, [])} <= whole
+
+
+def test_what_comes_first_needs_nothing_that_comes_later() -> None:
+    """A run that is cut off leaves whole settings behind."""
+    first = _searched("rates")
+    assert {unit.fitted for unit in CpuGrid().units("rates", [])} == {"reserved"}
+    asked = {unit.label for unit in CpuGrid().units("adaptation", first)}
+    assert asked == {"zero-shot", *(result.label for result in first)}
 
 
 def test_every_ordering_of_the_paper_has_its_fits(tuned: list[Result]) -> None:
@@ -56,13 +68,19 @@ def test_every_unit_can_be_attached_and_none_is_asked_for_twice(tuned: list[Resu
 def test_the_headline_has_all_seeds_and_the_rest_a_few(tuned: list[Result]) -> None:
     headline = CpuGrid().units("adaptation", tuned)
     assert {unit.config.seed for unit in headline if unit.label == "msa"} == {0, 1, 2, 3, 4}
-    for part in ("transfer", "scales", "masks", "sizes"):
+    for part in ("transfer", "scales", "masks", "sizes", "transfer-scales"):
         assert len({unit.config.seed for unit in CpuGrid().units(part, tuned)}) == FEW_SEEDS
 
 
 def test_what_is_fitted_on_new_sources_is_tested_on_them_alone(tuned: list[Result]) -> None:
     tests = {(unit.fitted, frozenset(unit.tests)) for unit in _all(tuned) if unit.tests}
     assert tests == {("reserved", frozenset(RESERVED)), ("pretraining", frozenset({*RESERVED, *PRETRAINING}))}
+
+
+def test_a_rate_found_on_the_reserved_sources_serves_both_training_sets(tuned: list[Result]) -> None:
+    units = CpuGrid().units("transfer", tuned)
+    assert {unit.fitted for unit in units} == {"pretraining"}
+    assert {unit.config.schedule.peak_lr for unit in units if unit.label != "zero-shot"} == {3e-3}
 
 
 def test_ablations_take_the_rate_of_the_whole(tuned: list[Result]) -> None:
@@ -91,10 +109,11 @@ def test_a_best_rate_at_the_edge_is_looked_beyond() -> None:
 def test_nothing_is_beyond_rates_that_lie_within(tuned: list[Result]) -> None:
     assert CpuGrid().units("rates-beyond", tuned) == []
     higher = [Result(**(each.__dict__ | {"calibrate": -each.rate})) for each in tuned]
-    beyond = CpuGrid().units("rates-further", higher)
-    assert {unit.config.schedule.peak_lr for unit in beyond} == {3e-2}
-    assert {unit.fitted for unit in beyond} == set(UNIONS)
-    assert all(unit.tests == () for unit in beyond)
+    for part in ("rates-further", "sizes-rates-beyond"):
+        beyond = CpuGrid().units(part, higher)
+        assert {unit.config.schedule.peak_lr for unit in beyond} == {3e-2}
+        assert {unit.fitted for unit in beyond} == {"reserved"}
+        assert all(unit.tests == () for unit in beyond)
 
 
 def test_labels_cut_the_plan_down(tuned: list[Result]) -> None:

@@ -17,6 +17,7 @@ from training.evaluate.adapters.aims import (
     claim_sentences,
     verdict,
 )
+from training.evaluate.adapters.branches import SCALES, Branches
 from training.evaluate.adapters.findings import Findings, Spread, spread
 from training.evaluate.adapters.plots import write_plots
 from training.evaluate.adapters.report import (
@@ -32,7 +33,7 @@ from training.evaluate.adapters.units import Result
 
 pytestmark = pytest.mark.torch
 
-PICTURES = ("shares", "units", "features")
+PICTURES = ("shares", "units", "features", "scales")
 NOISE = (0.0, 0.004, 0.001)
 
 
@@ -75,8 +76,10 @@ def report(units: list[Result]) -> AdaptersReport:
 
 def _with_extras(report: AdaptersReport) -> AdaptersReport:
     cloud = Cloud("msa", ((0.0, 0.1), (0.2, 0.3)), ((0.1, 0.1), (0.3, 0.3)), cosine=0.25, gap=0.75)
+    points = ((0.0, 0.1), (0.2, 0.3))
+    split = Branches(dict.fromkeys(SCALES, points), 0.8, dict.fromkeys(SCALES, 0.9))
     timing = Timing("a machine", 1, 32, 197, 768, 10, {"One-branch": 0.01, "Three-branch": 0.03})
-    return replace(report, timing=timing, features=Features("openmoji", (cloud,)))
+    return replace(report, timing=timing, features=Features("openmoji", (cloud,), split))
 
 
 def test_nothing_measured_is_said_and_fails_nowhere(tmp_path: Path) -> None:

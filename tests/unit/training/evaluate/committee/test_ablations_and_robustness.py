@@ -13,7 +13,7 @@ import onnx
 import pytest
 from pydantic import TypeAdapter
 
-from service.pipeline.controller_fit import Schedule
+from service.pipeline.controller.fit import Schedule
 from service.pipeline.logits import unit_rows
 from service.repository import load_zoo
 from tests.support.repository import Spec, write_repository

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from service.pipeline import controller_pulled
-from service.pipeline.controller_fit import PAPER
+from service.pipeline.controller import pulled as controller_pulled
+from service.pipeline.controller.fit import PAPER
 from tests.support.committees import leader
 from tests.unit.training.evaluate.committee import made_up_pools
 from tests.unit.training.evaluate.committee.made_up_pools import task, width_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.pipeline.controller import static_controller
-from service.pipeline.repository_file import CommitteeMember
-from service.pipeline.retrieval_file import QUERY_KINDS, RetrievalAbout, RetrievalFile
+from service.pipeline.controller.controller import static_controller
+from service.pipeline.shipped.files import CommitteeMember
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS, RetrievalAbout, RetrievalFile
 from service.policies import QueryKind
 from tests.support.retrieval import EXIT, JUDGED, SOURCE
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, WIDTHS, pairs

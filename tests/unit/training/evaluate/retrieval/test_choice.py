@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from service.pipeline.controller import Controller, static_controller
-from service.pipeline.retrieval_file import QUERY_KINDS
+from service.pipeline.controller.controller import Controller, static_controller
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS
 from service.policies import QueryKind
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, NOISE, WIDTHS, pairs
 from training.evaluate.retrieval.choice import (

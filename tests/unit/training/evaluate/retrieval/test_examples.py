@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.pipeline.controller_examples import Examples
-from service.pipeline.retrieval_file import QUERY_KINDS
+from service.pipeline.controller.examples import Examples
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS
 from service.policies import QueryKind
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, pairs
 from training.data.rows import DataError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.pipeline.retrieval_file import QUERY_KINDS
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, pairs
 from tests.unit.training.evaluate.retrieval.made_up_report import GFLOPS, file, report
 from training.evaluate.retrieval.measure import measure_set, search_all

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.pipeline.controller import Controller, committee_logits
+from service.pipeline.controller.controller import Controller, committee_logits
 from service.pipeline.logits import softmax
-from service.pipeline.query_vectors import CANDIDATES, confidence
-from service.pipeline.retrieval_file import QUERY_KINDS
+from service.pipeline.retrieval.query_vectors import CANDIDATES, confidence
+from service.pipeline.shipped.retrieval_file import QUERY_KINDS
 from service.policies import QueryKind
 from tests.unit.training.evaluate.retrieval.made_up import NAMES, WIDTHS, pairs
 from training.evaluate.retrieval.pairs import NOBODYS, SearchTask

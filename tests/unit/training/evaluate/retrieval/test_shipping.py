@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import training.evaluate.retrieval.shipping as shipping_module
-from service.pipeline.controller_examples import Examples
-from service.pipeline.controller_ladder import Climbed
-from service.pipeline.controller_report import ExamplesSummary, Gain, HeldOut, about_examples, refused
-from service.pipeline.controller_scores import score
-from service.pipeline.retrieval_file import FILE_NAME, QUERY_KINDS, read_retrieval
-from service.pipeline.shipped_retrieval import load_shipped_retrieval
+from service.pipeline.controller.examples import Examples
+from service.pipeline.controller.ladder import Climbed
+from service.pipeline.controller.report import ExamplesSummary, Gain, HeldOut, about_examples, refused
+from service.pipeline.controller.scores import score
+from service.pipeline.shipped.retrieval import load_shipped_retrieval
+from service.pipeline.shipped.retrieval_file import FILE_NAME, QUERY_KINDS, read_retrieval
 from service.repository import load_zoo
 from tests.support.repository import Spec, write_repository
 from tests.support.retrieval import controller_of, ship

@@ -21,7 +21,7 @@ def test_the_committed_report_is_of_the_bundled_zoo() -> None:
     measured = load_report(RESULTS / "zoo.json").backbones
     bundled = {
         backbone.name: (backbone.image.config.sha256, backbone.text.config.sha256, backbone.temperature)
-        for backbone in load_zoo(REPOSITORY).backbones
+        for backbone in load_zoo(REPOSITORY).committee.backbones
     }
     found = {name: (facts.image_sha256, facts.text_sha256, facts.temperature) for name, facts in measured.items()}
     assert found == bundled, HINT

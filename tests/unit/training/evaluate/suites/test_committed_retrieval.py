@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.pipeline.shipped_retrieval import load_shipped_retrieval
+from service.pipeline.shipped.retrieval import load_shipped_retrieval
 from service.repository import load_zoo
 from tests.conftest import ROOT
 from training.evaluate.card import OPENING, fill
@@ -23,7 +23,7 @@ HINT = (
 
 
 def test_the_bundled_controllers_speak_for_the_bundled_zoo() -> None:
-    zoo = load_zoo(REPOSITORY)
+    zoo = load_zoo(REPOSITORY).committee
     shipped = load_shipped_retrieval(REPOSITORY, zoo)
     assert shipped is not None
     assert shipped.reason is None, HINT
@@ -31,7 +31,7 @@ def test_the_bundled_controllers_speak_for_the_bundled_zoo() -> None:
 
 
 def test_the_committed_report_is_of_the_bundled_zoo_and_its_controllers() -> None:
-    report, zoo = load_report(RESULTS / "retrieval.json"), load_zoo(REPOSITORY)
+    report, zoo = load_report(RESULTS / "retrieval.json"), load_zoo(REPOSITORY).committee
     bundled = {
         backbone.name: (backbone.image.config.sha256, backbone.text.config.sha256, backbone.temperature)
         for backbone in zoo.backbones

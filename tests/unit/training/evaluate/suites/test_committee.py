@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.pipeline import controller_pulled
-from service.pipeline.controller_fit import PAPER
+from service.pipeline.controller import pulled as controller_pulled
+from service.pipeline.controller.fit import PAPER
 from tests.support.repository import Spec, write_repository
 from tests.unit.training.tiny_data import Item, write_source
 from training.cli import app

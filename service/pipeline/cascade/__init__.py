@@ -1,0 +1,1 @@
+"""Cascades: what they are, how one is searched, and how its promise is tested."""

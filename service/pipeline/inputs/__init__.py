@@ -1,0 +1,1 @@
+"""What callers send, as what towers take: pictures decoded and cut, texts as token ids."""

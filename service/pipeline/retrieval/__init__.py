@@ -1,0 +1,1 @@
+"""Galleries beside the zoo: what goes in, and how they are searched."""

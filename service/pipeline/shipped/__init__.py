@@ -1,0 +1,1 @@
+"""What a model repository ships beside its towers, and where it speaks."""

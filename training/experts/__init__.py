@@ -1,0 +1,1 @@
+"""Teaching a backbone where things are, from experts' pseudo-labels (CLIPTeX: CLIP training with experts)."""

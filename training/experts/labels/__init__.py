@@ -1,0 +1,1 @@
+"""Pseudo-labels: how they are made, kept and found again."""

@@ -1,0 +1,1 @@
+"""Experts trained here, on scenes: small networks, their training and their accuracy."""

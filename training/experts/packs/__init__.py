@@ -1,0 +1,1 @@
+"""Everything that the study reads, in one file that travels."""

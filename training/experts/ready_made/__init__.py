@@ -1,0 +1,1 @@
+"""Experts that others trained: weights are fetched by name."""
