@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -62,6 +63,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter else []
     if skipped and session.config.getoption("--fail-on-skip") and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _log_levels_stay() -> Iterator[None]:
+    """A test that leaves another log level behind fails by itself, not some later one that reads the log."""
+    watched = [logging.getLogger(name) for name in (None, "service", "training")]
+    before = [(logger.level, logger.disabled) for logger in watched]
+    yield
+    after = [(logger.level, logger.disabled) for logger in watched]
+    for logger, (level, disabled) in zip(watched, before, strict=True):
+        logger.setLevel(level)
+        logger.disabled = disabled
+    assert after == before, "it left the log level changed"
 
 
 @pytest.fixture(scope="session")

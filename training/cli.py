@@ -1,6 +1,5 @@
 """`python -m training`: training, export and evaluation of the zoo."""
 
-import logging
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,8 +34,6 @@ Repository = Annotated[Path, typer.Option("--out", help="Model repository to wri
 @app.callback()
 def main() -> None:
     """Train, export and evaluate CLIP backbones."""
-    # OpenCLIP logs a warning for every model that it initialises at random, which is what training starts from.
-    logging.getLogger().setLevel(logging.ERROR)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """The command of `python -m training.experts` that fine-tunes. It imports what it needs when it runs."""
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -73,8 +72,6 @@ def fit(
     model without the heads, the checkpoint, curve and terms; `python -m training export` takes it like any run. Several
     processes share every batch when `torchrun -m training.experts fit …` starts them.
     """
-    # OpenCLIP logs a warning for every model whose weights it does not fetch itself.
-    logging.getLogger().setLevel(logging.ERROR)
     with expert_errors():
         from training.adapters.adapt import choose_device
         from training.adapters.command import load_backbone

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from training.export.errors import ExportError
+from training.models.quiet import only_errors
 
 MAX_DIFFERENCE = 1e-4
 # Protobuf refuses messages of 2 GiB; the rest is room for the graph itself.
@@ -41,8 +42,11 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str) -> onnx.Mod
     # The fused attention of inference has no ONNX counterpart.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns about its own internals, not about our graph
+        with (
+            warnings.catch_warnings(),
+            only_errors(),
+        ):  # the exporter warns about its own internals, not about our graph
+            warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 tower.eval(),
                 (example,),

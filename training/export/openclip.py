@@ -17,6 +17,7 @@ from training.export.errors import ExportError
 from training.export.hf_tokenizer import convert_hf_tokenizer, load_hf_tokenizer
 from training.export.openclip_tokenizer import convert_tokenizer
 from training.export.random_weights import enliven, stand_in_tokenizer
+from training.models.quiet import only_errors
 
 RESIZE_MODES: dict[str, ResizeMode] = {"shortest": "shortest", "squash": "squash"}
 # OpenCLIP's "random" is a matter of training only; it resizes by bicubic interpolation when it serves.
@@ -142,9 +143,10 @@ def _tokenizer_of(
 def _with_random_weights(name: str, tag: str | None, seed: int) -> nn.Module:
     wanted = {key: value for key, value in (get_pretrained_cfg(name, tag) if tag else {}).items() if key != "size"}
     torch.manual_seed(seed)
-    model: nn.Module = open_clip.create_model(
-        name, pretrained=None, load_weights=False, force_preprocess_cfg=wanted or None
-    )
+    with only_errors():  # OpenCLIP warns of random weights
+        model: nn.Module = open_clip.create_model(
+            name, pretrained=None, load_weights=False, force_preprocess_cfg=wanted or None
+        )
     enliven(model.eval(), preprocessing_of(model).image_size)
     return model
 

@@ -1,6 +1,5 @@
 """Image towers in int8: static quantisation, so that an embedding never depends on the rest of its batch."""
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -15,6 +14,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 
 from training.export.errors import ExportError
 from training.export.graph import Parity, distance, open_session, run_session, strip
+from training.models.quiet import only_errors
 
 # What holds nearly all weights and work. Everything between (normalisation, softmax, activations, products of two
 # activations) stays in float32: quantising it as well is neither faster nor as close.
@@ -107,10 +107,5 @@ def _embeddings(graph: onnx.ModelProto, pictures: Pictures) -> npt.NDArray[np.fl
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The quantiser prints its progress, and advises a preparation whose shape inference fails on these graphs."""
-    level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logging.getLogger().setLevel(level)
+    with only_errors(), redirect_stdout(StringIO()):
+        yield

@@ -10,6 +10,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from training.models import trunks
+from training.models.quiet import only_errors
 
 if TYPE_CHECKING:
     from service.model_config import Preprocessing
@@ -40,7 +41,8 @@ def build_model(name: str) -> CLIP:
     register_zoo()
     if name not in open_clip.list_models():
         raise ValueError(f"unknown model configuration {name!r}; the zoo's own: {', '.join(zoo_names())}")
-    model = open_clip.create_model(name, pretrained=None, load_weights=False)
+    with only_errors():  # a random start, of which OpenCLIP warns, is what is asked for
+        model = open_clip.create_model(name, pretrained=None, load_weights=False)
     if not isinstance(model, CLIP):
         raise ValueError(f"model configuration {name!r} is not a plain image-text CLIP")
     return model

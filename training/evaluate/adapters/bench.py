@@ -1,7 +1,6 @@
 """What one process needs to compute units: the frozen backbone and all pairs on one device, loaded once."""
 
 import hashlib
-import logging
 import math
 import platform
 import time
@@ -40,7 +39,6 @@ def pack_digest(path: Path) -> str:
 
 def frozen_backbone(pack: Pack, device: torch.device) -> CLIP:
     """The backbone of a pack, in float32 from its float16 weights."""
-    logging.getLogger().setLevel(logging.ERROR)  # OpenCLIP warns of a random start, which is then overwritten
     model = build_model(pack.model)
     model.load_state_dict({name: value.float() for name, value in pack.weights.items()})
     return model.eval().to(device)

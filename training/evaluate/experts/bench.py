@@ -1,6 +1,5 @@
 """What one process needs to compute units: a pack on a device, and what becomes of a unit there."""
 
-import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +108,5 @@ class Bench:
 
 def open_bench(pack: Path, device: str) -> Bench:
     """A bench for the pack at `pack` on the named device (`auto`: the GPU where there is one)."""
-    logging.getLogger().setLevel(logging.ERROR)  # OpenCLIP warns of a random start, which is then overwritten
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU
     return Bench(Shelf(load_expert_pack(pack), choose_device(device)), digest_of(pack))
