@@ -155,6 +155,32 @@ def export(
 
 
 @app.command()
+def restore(
+    backbone: Annotated[
+        str, typer.Argument(help="Name of a backbone in the repository, as vit-s.", show_default=False)
+    ],
+    repository: Annotated[Path, typer.Option(help="Model repository.", file_okay=False)] = Path("model_repository"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. Default: runs/BACKBONE.", file_okay=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="What it was trained by. Default: training/configs/BACKBONE.toml.")
+    ] = None,
+) -> None:
+    """Turn a served backbone back into a training run, which can be adapted and fine-tuned.
+
+    For backbones that `train` made and that hold no normalisation by batches (of the bundled zoo vit-s, convnext-s and
+    mixer-n): others have lost weights when they were exported.
+    """
+    with one_sentence():
+        from training.export.restore import restore_run
+
+        folder = out or Path("runs") / backbone
+        difference = restore_run(repository, backbone, folder, config)
+        typer.echo(f"{folder}: {backbone} as a finished run, within {difference:.1e} of what is served")
+
+
+@app.command()
 def evaluate(
     data: DataDir,
     suite: Annotated[SuiteName, typer.Option(help="What to measure.")] = SuiteName.ZOO,

@@ -50,7 +50,7 @@ def load_run(run_dir: Path) -> Backbone:
     except RuntimeError as error:  # torch's message lists every parameter
         raise ExportError(f"{run_dir}: its weights do not fit the model {config.model!r} of today.") from error
     tokenizer = Tokenizer.from_file(str(run_dir / TOKENIZER))
-    return _backbone(config, model, tokenizer, provenance(config, metadata, final.exists()))
+    return backbone_of_run(config, model, tokenizer, provenance(config, metadata, final.exists()))
 
 
 def random_run(run_dir: Path, seed: int) -> Backbone:
@@ -66,11 +66,12 @@ def random_run(run_dir: Path, seed: int) -> Backbone:
     torch.manual_seed(seed)
     model = build_model(config.model)
     enliven(model.eval(), zoo_preprocessing(config.model).image_size)
-    backbone = _backbone(config, model, stand_in_tokenizer(model.context_length), f"random weights, seed {seed}")
+    backbone = backbone_of_run(config, model, stand_in_tokenizer(model.context_length), f"random weights, seed {seed}")
     return replace(backbone, name=f"{config.name}-random")
 
 
-def _backbone(config: RunConfig, model: CLIP, tokenizer: Tokenizer, origin: str) -> Backbone:
+def backbone_of_run(config: RunConfig, model: CLIP, tokenizer: Tokenizer, origin: str) -> Backbone:
+    """A model of the zoo as it is exported; `origin`: one line on where its weights come from."""
     return Backbone(
         name=config.name,
         family=config.family,

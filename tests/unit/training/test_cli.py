@@ -55,6 +55,7 @@ def test_train_then_export_gives_a_backbone_that_the_gateway_loads(small_data: P
         "train",
         "export",
         "evaluate",
+        "restore",
         "retrieval",
     ],
 )
