@@ -159,6 +159,7 @@ def restore(
     backbone: Annotated[
         str, typer.Argument(help="Name of a backbone in the repository, as vit-s.", show_default=False)
     ],
+    data: OptionalDataDir = None,
     repository: Annotated[Path, typer.Option(help="Model repository.", file_okay=False)] = Path("model_repository"),
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. Default: runs/BACKBONE.", file_okay=False)
@@ -169,14 +170,14 @@ def restore(
 ) -> None:
     """Turn a served backbone back into a training run, which can be adapted and fine-tuned.
 
-    For backbones that `train` made and that hold no normalisation by batches (of the bundled zoo vit-s, convnext-s and
-    mixer-n): others have lost weights when they were exported.
+    For backbones that `train` made. Those that normalise by batches (of the bundled zoo resnet-l and hybrid-m) need
+    --data, on which what was folded into their convolutions is measured again; vit-s, convnext-s and mixer-n do not.
     """
     with one_sentence():
         from training.export.restore import restore_run
 
         folder = out or Path("runs") / backbone
-        difference = restore_run(repository, backbone, folder, config)
+        difference = restore_run(repository, backbone, folder, data or None, config)
         typer.echo(f"{folder}: {backbone} as a finished run, within {difference:.1e} of what is served")
 
 

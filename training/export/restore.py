@@ -2,8 +2,8 @@
 
 The exporter is deterministic. A model of the same configuration with weights that are all different, exported anew,
 shows which tensor of the graph holds which parameter and how it lies there (those of linear layers are turned around).
-What a repository does not hold, such as an optimiser, the normalisation that was folded into convolutions and what
-rounding to float16 took away, does not come back.
+What a repository does not hold, such as an optimiser and what rounding to float16 took away, does not come back.
+Normalisation by batches, which is folded into convolutions, is measured anew (`unfold`).
 """
 
 import hashlib
@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
+from open_clip.model import CLIP
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -25,20 +27,32 @@ from service.repository import Backbone as ServedBackbone
 from service.repository import load_zoo
 from training.checkpoint import save_tensors
 from training.config import RunConfig, load_config
+from training.data.rows import DataError
+from training.data.samples import decode_rows, select_rows
+from training.data.sources import DataDirs, available_sources, read_rows
+from training.data.splits import Split
 from training.export.backbone import PROBE_TEXTS, Backbone, export_graphs
 from training.export.errors import ExportError
 from training.export.graph import MAX_DIFFERENCE, distance, open_session, run_session
 from training.export.run import CONFIGS, backbone_of_run
+from training.export.towers import ImageTower
+from training.export.unfold import batch_norms, folded_names, make_neutral, unfold
 from training.journal import FINAL
 from training.models.text import TOKENIZER
 from training.models.tokenizer import encode
-from training.models.towers import build_model
+from training.models.towers import build_model, zoo_preprocessing
+
+PICTURES: Final = 2048
+"""On which normalisation is measured: at 16 places and more of each a channel's spread is known to half a percent."""
+BATCH: Final = 64
 
 
-def restore_run(repository: Path, name: str, out: Path, config_path: Path | None = None) -> float:
+def restore_run(
+    repository: Path, name: str, out: Path, data: DataDirs | None = None, config_path: Path | None = None
+) -> float:
     """The backbone `name` of `repository` as a finished run in the folder `out`. Returns the largest difference of a
-    component between embeddings of what was restored and of what is served. `config_path`: what it was trained by, by
-    default the configuration of its name.
+    component between embeddings of what was restored and of what is served. `data`: what it was trained on, needed
+    where it normalises by batches; `config_path`: what it was trained by, by default the configuration of its name.
 
     Raises `ExportError` for a backbone that is not there, was not trained by `python -m training train`, or has
     weights that cannot be told apart any more; `RepositoryError` for a repository that must not be served.
@@ -53,18 +67,14 @@ def restore_run(repository: Path, name: str, out: Path, config_path: Path | None
         raise ExportError(
             f"{name}: its tokenizer does not belong to a {config.model}; it was trained by another configuration."
         )
-    make_distinct(model)
-    stranger = export_graphs(backbone_of_run(config, model, tokenizer, "shows where weights go"))
-    weights = _from_graph(model, stranger.image.model, onnx.load(served.image.model_path))
-    weights |= _from_graph(model, stranger.text.model, onnx.load(served.text.model_path))
-    missing = [key for key in told_apart(model) if key not in weights]
-    if missing:
+    folds = any(batch_norms(model))
+    if folds and data is None:
         raise ExportError(
-            f"{name}: {len(missing)} of its parameters are not in its graphs any more, {missing[0]} among them "
-            "(normalisation by batches is folded into convolutions, int8 is not turned back); train it instead."
+            f"{name}: it normalises by batches, which is measured on what it was trained on: pass --data."
         )
-    weights["logit_scale"] = torch.tensor(math.log(served.logit_scale))
-    model.load_state_dict(weights, strict=False)
+    _load_served(model, config, tokenizer, served)
+    if folds and data is not None:
+        unfold(model, _image_tower(config, model), _pictures(config, data))
     found = _distance(served, backbone_of_run(config, model, tokenizer, "restored"))
     if found > MAX_DIFFERENCE:
         raise ExportError(f"{name}: what was restored strays from what is served by {found:.1e}.")
@@ -75,10 +85,30 @@ def restore_run(repository: Path, name: str, out: Path, config_path: Path | None
     return found
 
 
+def _load_served(model: CLIP, config: RunConfig, tokenizer: Tokenizer, served: ServedBackbone) -> None:
+    """Put the served weights into `model`, its batch normalisations neutral."""
+    make_neutral(model)
+    make_distinct(model)
+    stranger = export_graphs(backbone_of_run(config, model, tokenizer, "shows where weights go"))
+    weights: dict[str, Tensor] = {}
+    for shown, tower in ((stranger.image, served.image), (stranger.text, served.text)):
+        weights |= _from_graph(model, shown.model, onnx.load(tower.model_path), tower.name)
+    missing = [key for key in told_apart(model) if key not in weights]
+    if missing:
+        raise ExportError(
+            f"{served.name}: {len(missing)} of its parameters are not in its graphs any more, {missing[0]} among them; "
+            "train it instead."
+        )
+    weights["logit_scale"] = torch.tensor(math.log(served.logit_scale))
+    model.load_state_dict(weights, strict=False)
+
+
 def told_apart(model: nn.Module) -> dict[str, Tensor]:
-    """What a graph says of a model, by name: all its floating-point tensors but the scale of logits."""
+    """What a graph says of a model, by name: all its floating-point tensors, without what is folded and the scale of
+    logits."""
+    left_out = {"logit_scale", *folded_names(model)}
     return {
-        key: value for key, value in model.state_dict().items() if value.is_floating_point() and key != "logit_scale"
+        key: value for key, value in model.state_dict().items() if value.is_floating_point() and key not in left_out
     }
 
 
@@ -108,6 +138,21 @@ def _config(name: str, path: Path) -> RunConfig:
     return config
 
 
+def _image_tower(config: RunConfig, model: CLIP) -> ImageTower:
+    as_served = zoo_preprocessing(config.model)
+    return ImageTower(model, as_served.mean, as_served.std, softened=True).eval()
+
+
+def _pictures(config: RunConfig, data: DataDirs) -> Iterator[Tensor]:
+    """uint8[n, h, w, 3] in batches, of the rows that it was trained on."""
+    rows = select_rows(read_rows(data, available_sources(data)), Split.TOWER_TRAIN, config.data.sources)
+    if not rows:
+        raise DataError(f"no row of {', '.join(config.data.sources)} here, which {config.name} was trained on")
+    rows = sorted(rows, key=lambda row: row.digest)[:PICTURES]
+    images = torch.from_numpy(decode_rows(rows, zoo_preprocessing(config.model)).images)
+    yield from torch.split(images, BATCH)
+
+
 def _described(config: RunConfig, served: ServedBackbone) -> dict[str, object]:
     """As a run describes itself (`Journal`), with the number of images from the provenance."""
     provenance = served.image.config.provenance
@@ -121,20 +166,21 @@ def _described(config: RunConfig, served: ServedBackbone) -> dict[str, object]:
     }
 
 
-def _from_graph(model: nn.Module, stranger: onnx.ModelProto, served: onnx.ModelProto) -> dict[str, Tensor]:
+def _from_graph(model: nn.Module, stranger: onnx.ModelProto, served: onnx.ModelProto, name: str) -> dict[str, Tensor]:
     """Parameters of the served graph by name, where `stranger` is the graph of `model`."""
-    places = dict(_places(model))
-    tensors = {each.name.removesuffix(".half"): each for each in served.graph.initializer}
+    places, shapes = dict(_places(model)), {key: value.shape for key, value in told_apart(model).items()}
+    # The exporter numbers its constants anew each time; their order and shapes are what is the same.
+    if [list(each.dims) for each in stranger.graph.initializer] != [
+        list(each.dims) for each in served.graph.initializer
+    ]:
+        raise ExportError(f"{name}: not a graph that today's exporter writes (int8 is not turned back).")
     found: dict[str, Tensor] = {}
-    for each in stranger.graph.initializer:
-        place = places.get(_digest(numpy_helper.to_array(each)))
-        if place is None or each.name not in tensors:
-            continue
-        key, turned = place
-        shape = told_apart(model)[key].shape
-        values = torch.from_numpy(numpy_helper.to_array(tensors[each.name]).astype(np.float32))
-        if values.numel() == shape.numel():
-            found[key] = values.reshape(shape[::-1]).T.contiguous() if turned else values.reshape(shape)
+    for mine, theirs in zip(stranger.graph.initializer, served.graph.initializer, strict=True):
+        place = places.get(_digest(numpy_helper.to_array(mine)))
+        if place is not None:
+            key, turned = place
+            values = torch.from_numpy(numpy_helper.to_array(theirs).astype(np.float32))
+            found[key] = values.T.contiguous() if turned else values.reshape(shapes[key])
     return found
 
 

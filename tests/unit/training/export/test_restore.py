@@ -12,6 +12,7 @@ from service.repository import load_zoo
 from training.checkpoint import load_average
 from training.cli import app
 from training.config import ConfigError
+from training.data.rows import DataError
 from training.export.backbone import export_graphs, tower_configs
 from training.export.errors import ExportError
 from training.export.restore import restore_run
@@ -56,9 +57,28 @@ def test_a_run_that_is_there_is_not_replaced(restored: Path) -> None:
     assert (restored / FINAL).read_bytes() == before
 
 
-def test_normalisation_that_was_folded_away_is_missed_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"are not in its graphs any more, .*train it instead"):
+def test_normalisation_that_was_folded_away_asks_for_data_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="measured on what it was trained on: pass --data"):
         restore_run(REPOSITORY, "resnet-l", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_with_data_its_statistics_are_those_of_what_reaches_it(small_data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "resnet-l.toml"
+    lines = Path("training/configs/resnet-l.toml").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("sources", "source_weights"))]
+    kept.insert(kept.index("[data]") + 1, 'sources = ["objects", "scenes", "things"]')
+    config.write_text("\n".join(kept))
+    assert restore_run(REPOSITORY, "resnet-l", tmp_path / "run", (small_data,), config) < 1e-6
+    weights, _ = load_average(tmp_path / "run" / FINAL)
+    variances = [value for key, value in weights.items() if key.endswith("running_var")]
+    assert len(variances) == 16
+    assert all((each > 0).all() and each.std() > 0 for each in variances)
+
+
+def test_without_the_data_that_it_was_trained_on_nothing_is_written(small_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no row of cifar100"):
+        restore_run(REPOSITORY, "resnet-l", tmp_path / "run", (small_data,))
     assert not (tmp_path / "run").exists()
 
 
@@ -71,17 +91,17 @@ def test_what_no_run_made_needs_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"vit-s-both-pyramid\.toml is missing.*--config"):
         restore_run(REPOSITORY, "vit-s-both-pyramid", tmp_path)
     with pytest.raises(ExportError, match="trains vit-s, not mixer-n"):
-        restore_run(REPOSITORY, "mixer-n", tmp_path, Path("training/configs/vit-s.toml"))
+        restore_run(REPOSITORY, "mixer-n", tmp_path, None, Path("training/configs/vit-s.toml"))
 
 
 def test_a_configuration_of_another_model_does_not_pass(tmp_path: Path) -> None:
     config = tmp_path / "mixer-n.toml"
     config.write_text(Path("training/configs/vit-s.toml").read_text().replace('name = "vit-s"', 'name = "mixer-n"'))
     with pytest.raises(ExportError, match="its tokenizer does not belong to a vit-s"):
-        restore_run(REPOSITORY, "mixer-n", tmp_path / "run", config)
+        restore_run(REPOSITORY, "mixer-n", tmp_path / "run", None, config)
     config.write_text("name = 1")
     with pytest.raises(ConfigError):
-        restore_run(REPOSITORY, "mixer-n", tmp_path / "run", config)
+        restore_run(REPOSITORY, "mixer-n", tmp_path / "run", None, config)
 
 
 def test_a_damaged_repository_is_refused_in_a_sentence(tmp_path: Path) -> None:
