@@ -159,7 +159,10 @@ def restore(
     backbone: Annotated[
         str, typer.Argument(help="Name of a backbone in the repository, as vit-s.", show_default=False)
     ],
-    data: OptionalDataDir = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of what it was trained on (may be given several times).", file_okay=False),
+    ] = None,
     repository: Annotated[Path, typer.Option(help="Model repository.", file_okay=False)] = Path("model_repository"),
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. Default: runs/BACKBONE.", file_okay=False)

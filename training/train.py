@@ -16,7 +16,7 @@ from training.config import RunConfig, ScheduleConfig, TextConfig, parse_config
 from training.data.captions import all_texts
 from training.data.samples import Samples
 from training.distributed import World, share_batch_statistics
-from training.journal import CHECKPOINT, Journal, RunState
+from training.journal import CHECKPOINT, FINAL, Journal, RunState
 from training.losses import contrastive_loss
 from training.models.text import TEXT_TOWER, TOKENIZER, encode_texts, is_text, load_text_tower
 from training.models.tokenizer import train_tokenizer
@@ -132,8 +132,13 @@ def train(
     thread count give an equal curve, however often the run was interrupted. The processes of a `world` share every
     batch, and the first of them writes.
 
-    Raises `CheckpointError` if `run_dir` holds another configuration's run, `FloatingPointError` if the loss is lost.
+    Raises `CheckpointError` if `run_dir` holds another configuration's run or a restored one, `FloatingPointError` if
+    the loss is lost.
     """
+    if (run_dir / FINAL).exists() and not (run_dir / CHECKPOINT).exists():
+        raise CheckpointError(
+            f"{run_dir}: holds a run that was restored, not trained; remove it or choose another --out"
+        )
     state = start(config, run_dir / CHECKPOINT)
     share_batch_statistics(state.model, world)
     tokenizer = run_tokenizer(samples, state.model.context_length, state.model.vocab_size, config.text)

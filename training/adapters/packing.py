@@ -34,7 +34,7 @@ def make_pack(
     cannot be decoded; `CheckpointError` for a folder without a finished run.
     """
     if not (run_dir / FINAL).is_file() or not (run_dir / TOKENIZER).is_file():
-        raise CheckpointError(f"{run_dir}: no {FINAL} with its {TOKENIZER} here; train first")
+        raise CheckpointError(f"{run_dir}: no {FINAL} with its {TOKENIZER} here; train or restore it first")
     weights, metadata = load_average(run_dir / FINAL)
     config = parse_config(metadata["config"], str(run_dir))
     progress("reading every source, for pictures that two of them share")

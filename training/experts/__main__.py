@@ -39,7 +39,11 @@ def label(
     batch_size: Annotated[int, typer.Option(help="Pictures that the expert sees at once.", min=1)] = 8,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: the GPU where there is one.")] = "auto",
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of an expert trained here, or of foreground's package.", file_okay=False)
+        Path | None,
+        typer.Option(
+            help="Folder of another expert of scenes than ours, or of foreground's package.",
+            file_okay=False,
+        ),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try images again on which the expert failed.")] = False,
 ) -> None:

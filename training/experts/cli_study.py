@@ -39,6 +39,35 @@ def pack(
         typer.echo(f"{out}: {pictures} pictures, {save_expert_pack(out, made) / 1e6:.1f} MB")
 
 
+def prepare(
+    photos: Annotated[
+        list[Path],
+        typer.Option(help="Folder of the photographs' Parquet files. May be given several times.", file_okay=False),
+    ],
+    drawings: Annotated[
+        Path, typer.Option(help="Folder of built sources (build-data): emoji, clip_art, tux_paint.", file_okay=False)
+    ],
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder of their packages. Default: DRAWINGS/packages.", file_okay=False)
+    ] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="Finished training runs. Default: vit-s and resnet-l.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the study.", file_okay=False)] = PACK.parent,
+    workers: Annotated[int, typer.Option(help="Processes that draw.", min=1)] = 1,
+) -> None:
+    """Draw the study's scenes and composites, label what is fitted to with the project's experts, and pack it all.
+
+    Some ten minutes of a core. Interrupted, it goes on where it was; `units` needs nothing else.
+    """
+    with expert_errors():
+        from training.experts.composites import Cupboard
+        from training.experts.packs.packing import RUNS
+        from training.experts.packs.preparing import prepare_study
+
+        cupboard = Cupboard(drawings, packages or drawings / "packages")
+        runs = run or [Path("runs") / name for name in RUNS]
+        typer.echo(f"{prepare_study(photos, cupboard, runs, out, workers=workers, say=_say)}: packed")
+
+
 def units(
     out: Annotated[Path, typer.Option(help="Folder of units.jsonl; what is there is not computed again.")],
     packed: Annotated[Path, typer.Option("--pack", help="What pack wrote.", dir_okay=False)] = PACK,
@@ -67,4 +96,4 @@ def units(
         typer.echo(f"{out}: {len(record.results)} units")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"pack": pack, "units": units}
+COMMANDS: dict[str, Callable[..., None]] = {"prepare": prepare, "pack": pack, "units": units}

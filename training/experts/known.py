@@ -15,7 +15,7 @@ EXPERTS = ("mask-rcnn", "dpt", "dpt-normals", "foreground", *SCENE_EXPERTS)
 
 def load_expert(name: str, device: str = "cpu", *, weights: Path | None = None) -> Expert:
     """The expert `name`, its weights fetched; `device` as `choose_device` takes it. weights: folder of its training,
-    for an expert that is trained here; for `foreground` the folder where its package is kept.
+    for an expert of scenes, if not that which comes with the project; for `foreground` the folder of its package.
 
     Raises `ExpertError` for an unknown name or device, and when there are no weights to be had.
     """

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,13 @@ import onnx
 import torch
 from onnx import numpy_helper
 from open_clip.model import CLIP
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from service.repository import Backbone as ServedBackbone
 from service.repository import load_zoo
+from training.batches import epoch_order
 from training.checkpoint import save_tensors
 from training.config import RunConfig, load_config
 from training.data.rows import DataError
@@ -34,7 +36,7 @@ from training.data.splits import Split
 from training.export.backbone import PROBE_TEXTS, Backbone, export_graphs
 from training.export.errors import ExportError
 from training.export.graph import MAX_DIFFERENCE, distance, open_session, run_session
-from training.export.run import CONFIGS, backbone_of_run
+from training.export.run import CONFIGS, backbone_of_run, provenance
 from training.export.towers import ImageTower
 from training.export.unfold import batch_norms, folded_names, make_neutral, unfold
 from training.journal import FINAL
@@ -43,51 +45,100 @@ from training.models.tokenizer import encode
 from training.models.towers import build_model, zoo_preprocessing
 
 PICTURES: Final = 2048
-"""On which normalisation is measured: at 16 places and more of each a channel's spread is known to half a percent."""
+"""On which normalisation is measured: a channel's spread is then known to one or two percent."""
 BATCH: Final = 64
 
 
 def restore_run(
     repository: Path, name: str, out: Path, data: DataDirs | None = None, config_path: Path | None = None
 ) -> float:
-    """The backbone `name` of `repository` as a finished run in the folder `out`. Returns the largest difference of a
-    component between embeddings of what was restored and of what is served. `data`: what it was trained on, needed
-    where it normalises by batches; `config_path`: what it was trained by, by default the configuration of its name.
+    """The backbone `name` of `repository` as a finished run in the folder `out`, new or empty. Returns the largest
+    difference of a component between embeddings of what was restored and of what is served. `data`: what it was trained
+    on, needed where it normalises by batches; `config_path`: what it was trained by, by default the configuration of
+    its name.
 
-    Raises `ExportError` for a backbone that is not there, was not trained by `python -m training train`, or has
-    weights that cannot be told apart any more; `RepositoryError` for a repository that must not be served.
+    Raises `ExportError` for a backbone that is not there, was not trained by `python -m training train` with that
+    configuration, or has weights that cannot be told apart any more, and for a folder that cannot be written;
+    `DataError` for data that lack a source; `RepositoryError` for a repository that must not be served.
     """
-    if (out / FINAL).exists():
-        raise ExportError(f"{out}: there is a {FINAL} here already; name another folder with --out.")
+    _claim(out)
     served = _served(repository, name)
-    config = _config(name, config_path or CONFIGS / f"{name}.toml")
-    tokenizer = Tokenizer.from_file(str(served.text.tokenizer_path))
-    model = build_model(config.model).eval()
+    config = load_config(config_path or _own_config(name))
+    metadata = _metadata(config, served, config_path)
+    tokenizer = _tokenizer(served)
+    model = _model(config)
     if (model.context_length, model.vocab_size) != (served.text.config.context_length, tokenizer.get_vocab_size()):
-        raise ExportError(
-            f"{name}: its tokenizer does not belong to a {config.model}; it was trained by another configuration."
-        )
+        raise ExportError(f"{name}: its tokenizer does not belong to a {config.model}.")
     folds = any(batch_norms(model))
     if folds and data is None:
         raise ExportError(
             f"{name}: it normalises by batches, which is measured on what it was trained on: pass --data."
         )
+    before = make_neutral(model)
     _load_served(model, config, tokenizer, served)
     if folds and data is not None:
-        unfold(model, _image_tower(config, model), _pictures(config, data))
-    found = _distance(served, backbone_of_run(config, model, tokenizer, "restored"))
-    if found > MAX_DIFFERENCE:
+        unfold(model, _image_tower(config, model), _pictures(config, data), before)
+    as_read = _model(config)
+    as_read.load_state_dict(model.state_dict())
+    found = _distance(served, backbone_of_run(config, as_read, tokenizer, "restored"))
+    if not found <= MAX_DIFFERENCE:  # in this order, so that NaN fails as well
         raise ExportError(f"{name}: what was restored strays from what is served by {found:.1e}.")
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(out / TOKENIZER), pretty=False)
-    averages = {f"average.{key}": value for key, value in model.state_dict().items()}
-    save_tensors(out / FINAL, averages, _described(config, served))
+    try:
+        tokenizer.save(str(out / TOKENIZER), pretty=False)
+        save_tensors(out / FINAL, {f"average.{key}": value for key, value in model.state_dict().items()}, metadata)
+    except (OSError, SafetensorError) as error:
+        raise ExportError(f"{out}: cannot be written ({error}).") from error
     return found
 
 
+def _claim(out: Path) -> None:
+    """Make the folder, before any work. A run of another origin is not mixed with what is restored."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise ExportError(f"{out}: is not empty; name another folder with --out.")
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written ({error.strerror}).") from error
+
+
+def _own_config(name: str) -> Path:
+    path = CONFIGS / f"{name}.toml"
+    if not path.is_file():
+        raise ExportError(f"{name}: {path} is missing, which would say how it was trained; name it with --config.")
+    return path
+
+
+def _metadata(config: RunConfig, served: ServedBackbone, path: Path | None) -> dict[str, Any]:
+    """As a run describes itself (`Journal`). The configuration has to be what the backbone says that it was trained
+    by, since the run would say so from now on."""
+    said = served.image.config.provenance
+    images = re.search(r"on (\d+) images", said)
+    found = {"config": asdict(config), "step": 0, "seconds": 0.0, "images": int(images[1]) if images else 0}
+    origin = provenance(config, found, finished=True)
+    if (config.name, config.family) != (served.name, served.family) or not said.startswith(origin):
+        raise ExportError(
+            f"{path or _own_config(served.name)}: not what {served.name} was trained by; it says {said!r}, and this "
+            f"would say {origin!r}. Name its configuration with --config."
+        )
+    return found
+
+
+def _tokenizer(served: ServedBackbone) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(served.text.tokenizer_path))
+    except Exception as error:  # the library raises nothing narrower
+        raise ExportError(f"{served.text.tokenizer_path}: not a tokenizer ({error}).") from error
+
+
+def _model(config: RunConfig) -> CLIP:
+    try:
+        return build_model(config.model).eval()
+    except ValueError as error:
+        raise ExportError(f"{config.name}: {error}") from error
+
+
 def _load_served(model: CLIP, config: RunConfig, tokenizer: Tokenizer, served: ServedBackbone) -> None:
-    """Put the served weights into `model`, its batch normalisations neutral."""
-    make_neutral(model)
+    """Put the served weights into `model`, whose batch normalisations are neutral."""
     make_distinct(model)
     stranger = export_graphs(backbone_of_run(config, model, tokenizer, "shows where weights go"))
     weights: dict[str, Tensor] = {}
@@ -129,41 +180,21 @@ def _served(repository: Path, name: str) -> ServedBackbone:
     )
 
 
-def _config(name: str, path: Path) -> RunConfig:
-    if not path.is_file():
-        raise ExportError(f"{name}: {path} is missing, which would say how it was trained; name it with --config.")
-    config = load_config(path)
-    if config.name != name:
-        raise ExportError(f"{path}: trains {config.name}, not {name}.")
-    return config
-
-
 def _image_tower(config: RunConfig, model: CLIP) -> ImageTower:
     as_served = zoo_preprocessing(config.model)
     return ImageTower(model, as_served.mean, as_served.std, softened=True).eval()
 
 
 def _pictures(config: RunConfig, data: DataDirs) -> Iterator[Tensor]:
-    """uint8[n, h, w, 3] in batches, of the rows that it was trained on."""
+    """uint8[n, h, w, 3] in batches, of the rows that it was trained on, as often by source as it saw them."""
     rows = select_rows(read_rows(data, available_sources(data)), Split.TOWER_TRAIN, config.data.sources)
-    if not rows:
-        raise DataError(f"no row of {', '.join(config.data.sources)} here, which {config.name} was trained on")
-    rows = sorted(rows, key=lambda row: row.digest)[:PICTURES]
-    images = torch.from_numpy(decode_rows(rows, zoo_preprocessing(config.model)).images)
-    yield from torch.split(images, BATCH)
-
-
-def _described(config: RunConfig, served: ServedBackbone) -> dict[str, object]:
-    """As a run describes itself (`Journal`), with the number of images from the provenance."""
-    provenance = served.image.config.provenance
-    images = re.search(r"on (\d+) images", provenance)
-    return {
-        "config": asdict(config),
-        "step": 0,
-        "seconds": 0.0,
-        "images": int(images[1]) if images else 0,
-        "restored": {"image": served.image.digest, "text": served.text.config.sha256},
-    }
+    missing = set(config.data.sources) - {row.source for row in rows}
+    if missing:
+        raise DataError(f"no row of {', '.join(sorted(missing))} here, which {config.name} was trained on")
+    rows.sort(key=lambda row: row.digest)
+    order = epoch_order([row.source for row in rows], config.data.source_weights, config.seed, 0)[:PICTURES]
+    images = decode_rows([rows[place] for place in order], zoo_preprocessing(config.model)).images
+    yield from torch.split(torch.from_numpy(images), BATCH)
 
 
 def _from_graph(model: nn.Module, stranger: onnx.ModelProto, served: onnx.ModelProto, name: str) -> dict[str, Tensor]:
@@ -197,17 +228,16 @@ def _digest(values: npt.NDArray[np.generic]) -> str:
 
 
 def _distance(served: ServedBackbone, restored: Backbone) -> float:
-    """The largest difference of a component, over both towers."""
-    graphs = export_graphs(restored, "float16")
+    """The largest difference of a component, over both towers; NaN if there is one."""
+    graphs = export_graphs(restored)
     size = restored.preprocessing.image_size
-    rng = np.random.default_rng(1)
-    pictures = rng.integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    ids = encode(restored.tokenizer, PROBE_TEXTS)
+    pictures = np.random.default_rng(1).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
     pairs = (
         (served.image.model_path, graphs.image.model, pictures),
-        (served.text.model_path, graphs.text.model, ids),
+        (served.text.model_path, graphs.text.model, encode(restored.tokenizer, PROBE_TEXTS)),
     )
-    return max(
+    found = [
         distance(run_session(open_session(str(path)), batch), run_session(open_session(graph), batch)).max_difference
         for path, graph, batch in pairs
-    )
+    ]
+    return float(np.max(found))

@@ -39,7 +39,7 @@ def load_run(run_dir: Path) -> Backbone:
     """
     final, checkpoint = run_dir / FINAL, run_dir / CHECKPOINT
     if not final.exists() and not checkpoint.exists():
-        raise ExportError(f"{run_dir}: no {FINAL} and no {CHECKPOINT} here; train first.")
+        raise ExportError(f"{run_dir}: no {FINAL} and no {CHECKPOINT} here; train or restore it first.")
     if not (run_dir / TOKENIZER).exists():
         raise ExportError(f"{run_dir}: no {TOKENIZER} here, without which the text tower is of no use.")
     weights, metadata = load_average(final if final.exists() else checkpoint)

@@ -5,7 +5,7 @@ answers; its statistics, which matter as soon as it learns, are then measured on
 and offset again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Final
 
@@ -32,33 +32,37 @@ def batch_norms(model: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
 
 
 @torch.no_grad()
-def make_neutral(model: nn.Module) -> None:
-    """Let every batch normalisation multiply by one, exactly, and add its bias. In place, in `eval` mode."""
+def make_neutral(model: nn.Module) -> dict[str, float]:
+    """Let every batch normalisation multiply by one, exactly, and add its bias, in place; by name the `eps` that it
+    had."""
+    before = {name: norm.eps for name, norm in batch_norms(model)}
     for _, norm in batch_norms(model):
         norm.eps = 0.0
         norm.weight.fill_(1.0)
         norm.get_buffer("running_mean").zero_()
         norm.get_buffer("running_var").fill_(1.0)
+    return before
 
 
 @torch.no_grad()
-def unfold(model: nn.Module, tower: nn.Module, batches: Iterable[Tensor], eps: float = 1e-5) -> None:
+def unfold(model: nn.Module, tower: nn.Module, batches: Iterable[Tensor], before: Mapping[str, float]) -> None:
     """Give neutral batch normalisations of `model` the statistics of what reaches them, answers unchanged. In place.
 
-    tower: takes the batches, of whatever shape, through the model. Raises `ExportError` where nothing reached a layer.
+    tower: takes the batches, of whatever shape, through the model; before: what `make_neutral` gave. Raises
+    `ExportError` where nothing reached a layer.
     """
-    sums = {norm: _Moments() for _, norm in batch_norms(model)}
+    seen = {name: _Moments() for name in before}
     with ExitStack() as hooks:
-        for norm, moments in sums.items():
-            hooks.enter_context(norm.register_forward_pre_hook(moments.see))
+        for name, norm in batch_norms(model):
+            hooks.enter_context(norm.register_forward_pre_hook(seen[name].see))
         for batch in batches:
             tower(batch)
-    for norm, moments in sums.items():
-        mean, variance = moments.found()
-        norm.eps = eps
+    for name, norm in batch_norms(model):
+        mean, variance = seen[name].found()
+        norm.eps = before[name]
         norm.get_buffer("running_mean").copy_(mean)
         norm.get_buffer("running_var").copy_(variance)
-        norm.weight.copy_((variance + eps).sqrt())
+        norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.add_(mean)
 
 

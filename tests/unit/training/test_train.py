@@ -98,6 +98,13 @@ def test_a_run_of_another_configuration_is_not_continued(config: RunConfig, samp
         train(replace(config, seed=6), samples, finished, progress=False)
 
 
+def test_a_run_that_was_restored_is_not_trained_over(config: RunConfig, samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / FINAL).write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="restored, not trained; remove it or choose another --out"):
+        train(config, samples, tmp_path, progress=False)
+    assert [each.name for each in tmp_path.iterdir()] == [FINAL]
+
+
 def test_the_rate_rises_then_falls_to_zero(config: RunConfig) -> None:
     rates = [learning_rate(step, 100, replace(config.schedule, warmup_steps=10)) for step in range(101)]
     assert rates[9] == rates[10] == max(rates)

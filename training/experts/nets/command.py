@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import torch
 
@@ -16,8 +15,7 @@ from training.experts.nets.data import DenseSet, load_dense_set
 from training.experts.nets.experts import load_net_expert
 from training.experts.nets.fit import NetRun
 from training.experts.nets.tasks import ClassBalance, Task
-
-ACCURACY: Final = "accuracy.json"
+from training.experts.nets.trained import ACCURACY
 
 
 def make_config(dense: DenseSet, source: str, schedule: NetSchedule, seed: int) -> NetConfig:

@@ -20,6 +20,7 @@ from training.experts.nets.config import NetConfig, parse_net_config
 from training.experts.nets.fit import WEIGHTS, new_net
 from training.experts.nets.network import STRIDE
 from training.experts.nets.tasks import Task
+from training.experts.nets.trained import trained_folder
 from training.experts.protocol import Dense, Identity, Pictures
 from training.experts.weights import weights_digest
 
@@ -94,10 +95,10 @@ def read_weights(folder: Path) -> tuple[NetConfig, dict[str, torch.Tensor], dict
 
 
 def load_net_expert(name: str, weights: Path | None, device: torch.device | None = None) -> NetExpert:
-    """The expert `name`, one of `NAMES`, from the folder of its training. Raises `ExpertError`."""
-    if weights is None:
-        raise ExpertError(f"{name} is trained here: give the folder of its training as --weights.")
-    config, tensors, _ = read_weights(weights)
+    """The expert `name`, one of `NAMES`, from the folder of its training; without one, that which comes with the
+    project. Raises `ExpertError`."""
+    folder = weights or trained_folder(NAMES[name])
+    config, tensors, _ = read_weights(folder)
     if config.task is not NAMES[name]:
-        raise ExpertError(f"{weights}: holds scene-{config.task}, not {name}.")
+        raise ExpertError(f"{folder}: holds scene-{config.task}, not {name}.")
     return NetExpert(config, tensors, device)

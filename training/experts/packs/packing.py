@@ -107,7 +107,7 @@ def make_expert_pack(
 def read_tower(run: Path) -> PackedTower:
     """The weight average of a finished training run with its tokenizer. Raises `CheckpointError`."""
     if not (run / FINAL).is_file() or not (run / TOKENIZER).is_file():
-        raise CheckpointError(f"{run}: no {FINAL} with its {TOKENIZER} here; train first")
+        raise CheckpointError(f"{run}: no {FINAL} with its {TOKENIZER} here; train or restore it first")
     weights, metadata = load_average(run / FINAL)
     config = parse_config(metadata["config"], str(run))
     return PackedTower(config.model, weights, Tokenizer.from_file(str(run / TOKENIZER)))

@@ -65,7 +65,7 @@ def test_a_source_that_is_missing_is_named(small_run: Path, small_data: Path) ->
 
 
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path, small_data: Path) -> None:
-    with pytest.raises(CheckpointError, match="train first"):
+    with pytest.raises(CheckpointError, match="train or restore it first"):
         make_pack(small_data, tmp_path, progress=lambda _: None)
 
 

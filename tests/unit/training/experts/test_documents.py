@@ -12,6 +12,7 @@ import typer
 
 from training.cli import app as zoo_app
 from training.experts.__main__ import app as experts_app
+from training.experts.packs.preparing import Plan
 from training.export.recipe import OpenClipMember, RunMember, load_recipe
 
 pytestmark = pytest.mark.torch
@@ -43,6 +44,24 @@ def test_every_command_on_the_page_is_one(program: str, arguments: list[str]) ->
 def test_the_page_has_commands_for_every_step() -> None:
     named = {arguments[0] for program, arguments in _commands() if program == "training.experts"}
     assert {"scenes", "label", "fit"} <= named
+
+
+def test_the_page_draws_the_sets_that_prepare_draws() -> None:
+    plan = Plan()
+    for command, planned in (("scenes", plan.scenes), ("composites", plan.composites)):
+        found = {options[options.index("--name") + 1]: options for name, *options in _all_of(command)}
+        for drawn in planned:
+            options = found[drawn.name]
+            assert [options[options.index(flag) + 1] for flag in ("--count", "--seed")] == [
+                str(drawn.count),
+                str(drawn.seed),
+            ]
+            assert ("test" in options) is drawn.test
+            assert options[options.index("--backgrounds") + 1] == ",".join(plan.backgrounds)
+
+
+def _all_of(command: str) -> list[list[str]]:
+    return [arguments for _, arguments in _commands() if arguments[0] == command and "--name" in arguments]
 
 
 def test_the_recipe_names_what_the_commands_leave() -> None:

@@ -85,8 +85,6 @@ def test_names_are_known_and_belong_to_their_tasks(trained: dict[Task, Path]) ->
 
 
 def test_what_is_missing_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ExpertError, match="scene-depth is trained here: give the folder of its training as --weights"):
-        load_expert("scene-depth", "cpu")
     with pytest.raises(ExpertError, match="the training in this folder is not finished, or there is none"):
         load_net_expert("scene-depth", tmp_path)
     (tmp_path / WEIGHTS).write_bytes(b"no weights")

@@ -228,7 +228,7 @@ def test_what_is_missing_is_told(data: list[Path], labels: list[Path], run: Path
         _pack(data, labels, run, {"things": Wanted("things", None, 3, {"classes": "exact-classes"})})
     with pytest.raises(DataError, match="no row"):
         _pack(data, labels, run, {"none": Wanted("none", None, 3, {})})
-    with pytest.raises(CheckpointError, match="train first"):
+    with pytest.raises(CheckpointError, match="train or restore it first"):
         _pack(data, labels, tmp_path)
     with pytest.raises(DataError, match="no such file"):
         load_expert_pack(tmp_path / "none")
