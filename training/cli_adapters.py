@@ -109,7 +109,7 @@ def adapt_timing(
     batch: Annotated[int, typer.Option(help="Inputs per forward pass.", min=1)] = 32,
     width: Annotated[int, typer.Option(help="Of the tower; 768 is ViT-B/16.", min=1)] = 768,
     tokens: Annotated[int, typer.Option(help="Positions of one input; ViT-B/16 has 197.", min=1)] = 197,
-    runs: Annotated[int, typer.Option(help="Averaged.", min=1)] = 10,
+    runs: Annotated[int, typer.Option(help="Of which the fastest counts.", min=1)] = 100,
     units: Annotated[
         Path | None, typer.Option(help="Folder of fits: keep it there, for the page of the adapters suite.")
     ] = None,

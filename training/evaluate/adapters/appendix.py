@@ -71,8 +71,8 @@ def timing_table(report: AdaptersReport) -> str:
     if timing is None:
         return f"{NOT_YET.capitalize()}."
     note = (
-        f"{timing.machine}, {timing.threads} threads: mean of {timing.runs} forward passes of {timing.batch} inputs of "
-        f"{timing.tokens} positions, width {timing.width}. Served towers do not pay it: there it is merged."
+        f"{timing.machine}, {timing.threads} threads: fastest of {timing.runs} forward passes of {timing.batch} inputs "
+        f"of {timing.tokens} positions, width {timing.width}. Served towers do not pay it: there it is merged."
     )
     return f"{note}\n\n{form_table(timing.seconds)}"
 
