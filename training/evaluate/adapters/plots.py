@@ -1,5 +1,6 @@
 """The adapters report as pictures. Colours are Okabe and Ito's, made for the colour-blind; shapes differ besides."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -63,14 +64,15 @@ def plot_shares(findings: Findings, path: Path) -> None:
     """PNG at `path`: figures 4 and 5, a panel for every setting with figures. Ablations have tables of their own."""
     from matplotlib.figure import Figure
 
-    settings = [setting for setting in Setting if findings.labels(setting)]
+    drawn = {setting: [label for label in findings.labels(setting) if _compared(label)] for setting in Setting}
+    settings = [setting for setting, labels in drawn.items() if labels]
     figure = Figure(figsize=(11, 1 + 4 * ((len(settings) + 1) // 2)), layout="constrained")
-    axes = figure.subplots((len(settings) + 1) // 2, 2, squeeze=False).flatten()
+    axes = figure.subplots(max(1, (len(settings) + 1) // 2), 2, squeeze=False).flatten()
     handles: dict[str, Artist] = {}
     for axis, setting in zip(axes, settings, strict=False):
-        for label in findings.labels(setting):
+        for label in drawn[setting]:
             found, group = findings.mean(label, setting), findings.group(label, SETTINGS[setting][0])
-            if found is None or group is None or not _compared(label):
+            if found is None or group is None:
                 continue
             if label == "zero-shot":
                 axis.axhline(100 * found.mean, color=GREY, linestyle=":", linewidth=1)
@@ -78,7 +80,7 @@ def plot_shares(findings: Findings, path: Path) -> None:
             name, color, marker = _family(label)
             handles.setdefault(name, _point(axis, 100 * group.share, found, color, marker))
             axis.annotate(label, (100 * group.share, 100 * found.mean), fontsize=5, xytext=(4, 3), textcoords=_OFFSET)
-        axis.set_title(f"{setting} ({_seeds(findings, setting)})", fontsize=10)
+        axis.set_title(f"{setting} ({_seeds(findings, setting, drawn[setting])})", fontsize=10)
         axis.set_xlabel("added parameters, % of the backbone's")
         axis.set_ylabel("mean over sources (%)")
         axis.grid(alpha=0.25)
@@ -92,8 +94,8 @@ def plot_shares(findings: Findings, path: Path) -> None:
 _OFFSET: Final = "offset points"
 
 
-def _seeds(findings: Findings, setting: Setting) -> str:
-    counts = {len(findings.values(label, setting)) for label in findings.labels(setting) if label != "zero-shot"}
+def _seeds(findings: Findings, setting: Setting, labels: Sequence[str]) -> str:
+    counts = {len(findings.values(label, setting)) for label in labels if label != "zero-shot"}
     return f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"{max(counts, default=0)} seeds"
 
 
