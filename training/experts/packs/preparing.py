@@ -103,7 +103,7 @@ def prepare_study(
 
 
 def _check(plan: Plan, photographs: Sequence[Path], runs: Sequence[Path]) -> None:
-    """What would be missed only at the end, after minutes of drawing and labelling: runs, and sources of photographs."""
+    """What would be missed only at the end, after all drawing and labelling: runs, and sources of photographs."""
     for run in runs:
         read_tower(run)
     drawn = {each.name for each in (*plan.scenes, *plan.composites)}
