@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.pipeline.controller.examples import Examples
+from service.pipeline.controller.gradient import row_products
 from service.pipeline.controller.scores import score
 from service.pipeline.logits import Floats, softmax
 
@@ -130,7 +131,7 @@ def mixture_gradients(
     else:
         d_mixed = np.zeros_like(mixed)
         d_mixed[rows, truth] = -1 / np.maximum(mixed[rows, truth], TINY)
-    d_shares = np.matmul(probabilities, d_mixed[:, :, None])[:, :, 0] / len(truth)
+    d_shares = row_products(probabilities, d_mixed) / len(truth)
     d_outputs = shares * (d_shares - (shares * d_shares).sum(axis=1, keepdims=True))
     d_hidden = (d_outputs @ w2) * (hidden > 0)
     return [d_hidden.T @ inputs, d_hidden.sum(axis=0), d_outputs.T @ hidden, d_outputs.sum(axis=0)]

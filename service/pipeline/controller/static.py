@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.pipeline.controller.controller import UNIT_SHIFT, positive
-from service.pipeline.controller.gradient import Integers, cross_entropy, weighted_mean
+from service.pipeline.controller.gradient import Integers, cross_entropy, row_products, weighted_mean
 from service.pipeline.logits import Floats, softmax
 
 Doubles = NDArray[np.float64]
@@ -77,11 +77,11 @@ def _slope_of_part(logits: Floats, truth: Integers, t: Floats) -> _Slope:
     combined = weighted_mean(positive(t) / np.float32(count), logits)
     loss, d_logits = cross_entropy(combined, truth)
     slopes = 1 / (1 + np.exp(-np.clip(t + np.float32(UNIT_SHIFT), -30, 30))) / count
-    gradient = (np.matmul(logits, d_logits[:, :, None])[:, :, 0] * slopes).sum(axis=0)
+    gradient = (row_products(logits, d_logits) * slopes).sum(axis=0)
     # The Jacobian of the committee's logits, centred by the softmax: J' (diag p - p p') J is the sum of its squares.
     probabilities = softmax(combined)
     jacobian = logits * slopes[:, :, None]
-    jacobian -= np.matmul(jacobian, probabilities[:, :, None])
+    jacobian -= row_products(jacobian, probabilities)[:, :, None]
     jacobian *= np.sqrt(probabilities)[:, None, :]
     flat = jacobian.transpose(1, 0, 2).reshape(count, -1)
     return _Slope(loss, gradient.astype(np.float64), (flat @ flat.T).astype(np.float64) / images)

@@ -81,7 +81,10 @@ def test_from_scenes_to_an_expert_to_labels_and_a_sheet(pair: Path, tmp_path: Pa
         ),
         (["train", "depth", "--source", "none"], "DATA/labels/none/exact-disparity: no exact labels of none here"),
         (["sheet", "--weights", "OUT", "--source", "learnt"], "OUT/expert.safetensors: no such file"),
-        (["label", "--expert", "scene-depth", "--source", "learnt"], "scene-depth is trained here"),
+        (
+            ["label", "--expert", "scene-depth", "--weights", "OUT", "--source", "learnt"],
+            "OUT/expert.safetensors: no such file",
+        ),
     ],
 )
 def test_wrong_options_are_one_sentence(pair: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:
