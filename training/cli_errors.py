@@ -1,9 +1,16 @@
 """What every command of `python -m training` does with errors that its user can mend."""
 
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Final
 
 import typer
+
+KILLED: Final = (
+    "a process ended without a word, as the system ends one that takes too much memory. What was finished is kept: the "
+    "same command goes on, and with fewer --workers, where it has them, takes less."
+)
 
 
 @contextmanager
@@ -20,6 +27,9 @@ def one_sentence() -> Iterator[None]:
         yield
     except (CardError, CheckpointError, ConfigError, DataError, ExportError, QuorumError) as error:
         typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except BrokenProcessPool as error:
+        typer.echo(f"error: {KILLED}", err=True)
         raise typer.Exit(1) from error
 
 

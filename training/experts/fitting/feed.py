@@ -1,8 +1,10 @@
 """What every step of a multi-task fit sees: pictures with their texts and with what the experts say of them."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from training.experts.targets import NO_CLASS, Targets
 
 Integers = npt.NDArray[np.int64]
 WHOLE = slice(None)
+SIDED: Final = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -140,3 +143,8 @@ def _move_targets(targets: Targets, grid: Tensor, mirrored: Tensor) -> Targets:
 
 def _yz(normals: Tensor) -> tuple[Tensor, Tensor]:
     return normals[:, 1], normals[:, 2]
+
+
+def unsided(captions: Sequence[str]) -> Sequence[str]:
+    """Those that a mirror leaves true, as half of the pictures of a fit are mirrored; all where there is none such."""
+    return [each for each in captions if not SIDED.search(each)] or captions

@@ -21,7 +21,7 @@ from training.data.augment import Augmentation
 from training.data.lazy_rows import LazyRows, Texts
 from training.data.rows import DataError
 from training.data.samples import LIMITS
-from training.experts.fitting.feed import WHOLE, DenseBatch, Integers, augment_densely
+from training.experts.fitting.feed import WHOLE, DenseBatch, Integers, augment_densely, unsided
 from training.experts.labels.targets import Places, TaskLabels, targets_of
 from training.experts.protocol import Dense, Pictures
 from training.models.tokenizer import encode
@@ -29,14 +29,15 @@ from training.models.tokenizer import encode
 
 @dataclass(frozen=True)
 class Wording:
-    """The texts that a picture may be shown with, in lower case: its captions, then templates around its label."""
+    """The texts that a picture may be shown with, in lower case: its captions (see `unsided`), then templates around
+    its label."""
 
     texts: tuple[str, ...]
     captions: int
 
     @classmethod
     def of(cls, said: Texts) -> Wording:
-        own, around = dict.fromkeys(said.captions), dict.fromkeys(label_texts(said.label))
+        own, around = dict.fromkeys(unsided(said.captions)), dict.fromkeys(label_texts(said.label))
         return cls(tuple(text.lower() for text in (*own, *around)), len(own))
 
     def pick(self, which: float, place: float, template_share: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from training.adapters.pairs import Pairs, make_pairs
 from training.batches import step_generator
 from training.data.augment import Augmentation
 from training.experts.errors import ExpertError
-from training.experts.fitting.feed import WHOLE, DenseBatch, Integers, augment_densely
+from training.experts.fitting.feed import WHOLE, DenseBatch, Integers, augment_densely, unsided
 from training.experts.labels.encoding import Encoded, decode
 from training.experts.metrics import disparity
 from training.experts.packs.pack import ExpertPack, PackedMaps, PackedRow
@@ -24,7 +23,6 @@ from training.experts.protocol import UNKNOWN_CLASS, Kind
 from training.experts.targets import NO_CLASS, Targets
 
 TASKS = ("classes", "depth", "normals")
-SIDED = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +103,6 @@ def set_objects(rows: Sequence[PackedRow], names: Sequence[str]) -> list[Objects
         corners = torch.tensor([box[1:] for box in row.boxes], dtype=torch.float32).reshape(-1, 4)
         found.append(Objects(corners, torch.tensor([place[box[0]] for box in row.boxes], dtype=torch.int64)))
     return found
-
-
-def unsided(captions: Sequence[str]) -> Sequence[str]:
-    """Those that a mirror leaves true, as half of the pictures of a fit are mirrored; all where there is none such."""
-    return [each for each in captions if not SIDED.search(each)] or captions
 
 
 def pack_pairs(pack: ExpertPack, tower: str, sets: Sequence[str], pixels: Mapping[str, npt.NDArray[np.uint8]]) -> Pairs:

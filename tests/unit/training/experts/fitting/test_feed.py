@@ -12,7 +12,7 @@ from tests.unit.training.adapters.small_clip import IMAGE
 from tests.unit.training.experts.made_up import generator, pairs, pictured_targets, targets, unit_normals
 from training.data.augment import Augmentation
 from training.experts.errors import ExpertError
-from training.experts.fitting.feed import PairsFeed, augment_densely
+from training.experts.fitting.feed import PairsFeed, augment_densely, unsided
 from training.experts.targets import NO_CLASS, Targets
 
 pytestmark = pytest.mark.torch
@@ -109,3 +109,9 @@ def test_holes_stay_holes_and_do_not_spread() -> None:
     _, found = augment_densely(pairs(1).images, Targets(depth=depth), STILL, generator(), 16)
     assert found.depth is not None
     assert torch.nonzero(found.depth.isnan()).tolist() == [[0, 5, 6]]
+
+
+def test_captions_that_a_mirror_makes_untrue_are_left_out_where_there_are_others() -> None:
+    assert unsided(["a box to the Left of a ball", "a box"]) == ["a box"]
+    assert unsided(["a ball, right of a box"]) == ["a ball, right of a box"]
+    assert unsided(["leftover food, brightly lit"]) == ["leftover food, brightly lit"]

@@ -18,7 +18,7 @@ from tests.unit.training.experts.labelled_data import NAMES, write_labels
 from tests.unit.training.tiny_data import picture_bytes
 from training.adapters.pairs import pairs_of_samples
 from training.data.augment import Augmentation
-from training.data.lazy_rows import choose_rows
+from training.data.lazy_rows import Texts, choose_rows
 from training.data.rows import DataError
 from training.data.samples import decode_rows
 from training.data.sources import available_sources, read_rows
@@ -28,7 +28,7 @@ from training.experts.errors import ExpertError
 from training.experts.fitting.ahead import batches
 from training.experts.fitting.config import FitConfig, FitSchedule
 from training.experts.fitting.feed import DenseBatch, PairsFeed
-from training.experts.fitting.lazy_feed import LazyFeed
+from training.experts.fitting.lazy_feed import LazyFeed, Wording
 from training.experts.labels.targets import load_targets, open_labels
 from training.experts.protocol import Kind
 from training.export.run import load_run
@@ -176,3 +176,8 @@ def test_a_class_without_a_name_is_refused(data: Path, tmp_path: Path) -> None:
 def test_a_folder_without_labels_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExpertError, match="no labels here"):
         open_labels([tmp_path])
+
+
+def test_captions_that_a_mirror_makes_untrue_are_not_shown_where_there_are_others() -> None:
+    assert Wording.of(Texts(("A box left of a ball", "A box"), None)).texts == ("a box",)
+    assert Wording.of(Texts(("A box left of a ball",), None)).texts == ("a box left of a ball",)
