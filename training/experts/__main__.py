@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.model_config import Preprocessing
+from service.model_config import Preprocessing, ResizeMode
 from training.cli_errors import one_sentence
 from training.cli_options import DataDir
 from training.data.rows import DataError
@@ -35,6 +35,9 @@ def label(
     map_size: Annotated[
         int, typer.Option(help="Side of the maps that are kept; 0 for that of the pictures. Heads are coarse.", min=0)
     ] = 0,
+    resize: Annotated[
+        ResizeMode, typer.Option(help="How pictures become square: as for the tower that is to learn from the labels.")
+    ] = "shortest",
     shard: Annotated[str, typer.Option(help="Which part of the images, as i/n; the first of four is 0/4.")] = "0/1",
     batch_size: Annotated[int, typer.Option(help="Pictures that the expert sees at once.", min=1)] = 8,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: the GPU where there is one.")] = "auto",
@@ -49,14 +52,15 @@ def label(
 ) -> None:
     """Label images with an expert, into a folder of its name. Interrupted, it goes on where it was.
 
-    Pictures are cut as towers of the zoo see them: the shorter side resized, the middle taken.
+    Pictures are cut as towers of the zoo see them: the shorter side resized, the middle taken. Some of OpenCLIP's take
+    the whole picture, squashed; `fit` says so.
     """
     with one_sentence():
         from training.data.sources import available_sources, read_rows
         from training.experts.labels.run import LabelSettings, label_rows, parse_shard
 
         try:
-            seen = Preprocessing(size, "shortest", "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+            seen = Preprocessing(size, resize, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
             settings = LabelSettings(seen, parse_shard(shard), batch_size, retry=retry, map_size=map_size)
             rows = read_rows(data, source or available_sources(data))
             folder = (out or data[0] / "labels") / expert

@@ -96,7 +96,7 @@ def check_labels(labels: Sequence[TaskLabels], order: FitOrder, backbone: Backbo
         if geometry.split("-")[0] != mode:
             raise ExpertError(
                 f"{each.stores[0].folder}: labels of pictures that were cut another way ({geometry}) than those of "
-                f"{backbone.name} ({backbone.preprocessing.geometry}); label them again."
+                f"{backbone.name} ({backbone.preprocessing.geometry}); label them again, with --resize {mode}."
             )
     if "classes" in chosen and len(chosen["classes"].identity.classes) < 2:
         identity = chosen["classes"].identity

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from training.config import ConfigError
@@ -87,6 +87,12 @@ class FitConfig:
         """The tasks that are switched on."""
         weights = self.weights
         return Tasks(self.classes if weights.classes > 0 else 0, weights.depth > 0, weights.normals > 0)
+
+    def gives_the_same(self, other: "FitConfig") -> bool:
+        """Whether both produce the same from the same weights: what these are called, and how often a checkpoint is
+        kept, decides nothing."""
+        schedule = replace(other.schedule, checkpoint_steps=self.schedule.checkpoint_steps)
+        return replace(other, backbone=self.backbone, schedule=schedule) == self
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""

@@ -126,7 +126,7 @@ class FitRun:
 
     def _another(self, metadata: dict[str, Any]) -> bool:
         return (
-            parse_fit_config(metadata["config"]) != self.config
+            not self.config.gives_the_same(parse_fit_config(metadata["config"]))
             or metadata["images"] != self.pictures
             or metadata.get("about", {}) != self.about
         )

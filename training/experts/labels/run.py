@@ -22,7 +22,7 @@ from training.experts.locks import alone
 from training.experts.protocol import Dense, Expert, Pictures, check_maps
 
 BROKEN_AFTER = 16
-"""An expert that fails on the first so many images is taken to be broken, and the run ends."""
+"""After so many failures in a row a picture that the expert labelled before says whose fault they are."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def label_rows(
     """Label every row of the shard that has no label in `folder` yet. Progress is shown on standard error.
 
     What fails on an image is written down and the run goes on. Raises `ExpertError` if the folder holds labels of
-    another expert, another process works on the same shard, or the expert breaks its promises or fails on every image.
+    another expert, another process works on the same shard, or the expert breaks its promises or fails on every image,
+    from the first or from some later one (a device that was lost): these failures are not written down.
     """
     preprocessing = settings.preprocessing
     claim_folder(folder, Description(expert.identity, preprocessing.geometry, settings.kept_size))
@@ -117,10 +118,12 @@ class _Work:
     _known: LabelStore = field(init=False)
     _seen: set[str] = field(init=False)
     """Images whose turn was, in this run; and those on which the expert failed before."""
-    _waiting: list[tuple[str, Pictures]] = field(default_factory=list)
+    _waiting: list[tuple[Row, Pictures]] = field(default_factory=list)
     _done: list[Outcome] = field(default_factory=list)
-    _refused: int = 0
-    """How often the expert failed before its first label of this run."""
+    _suspected: list[Outcome] = field(default_factory=list)
+    """Failures since the last label: of the images, or of the expert."""
+    _proven: Row | None = None
+    """An image that has a label by this expert."""
 
     def __post_init__(self) -> None:
         self._known = LabelStore(self.folder)
@@ -131,16 +134,16 @@ class _Work:
         if not in_shard(row.digest, self.settings.shard):
             return
         if row.digest in self._seen or row.digest in self._known:
+            self._proven = row if row.digest in self._known else self._proven
             self.tally.known += 1
             return
         self._seen.add(row.digest)
-        preprocessing = self.settings.preprocessing
         try:
-            picture = preprocess(decode(row.image, LIMITS, preprocessing.image_size), preprocessing)
+            picture = self._picture(row)
         except RequestError as error:
-            self._fail(row.digest, f"{UNDECODED}: {error}")
+            self._fail(Outcome(row.digest, None, f"{UNDECODED}: {error}"))
         else:
-            self._waiting.append((row.digest, picture))
+            self._waiting.append((row, picture))
         if len(self._waiting) >= self.settings.batch_size:
             self._label()
         if len(self._done) >= self.settings.part_images:
@@ -149,7 +152,12 @@ class _Work:
     def finish(self) -> None:
         """Label and write what is left."""
         self._label()
+        self._acquit()
         self._write()
+
+    def _picture(self, row: Row) -> Pictures:
+        preprocessing = self.settings.preprocessing
+        return preprocess(decode(row.image, LIMITS, preprocessing.image_size), preprocessing)
 
     def _label(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -167,27 +175,52 @@ class _Work:
                 self._label()
             return
         check_maps(maps, images, self.expert.identity)
-        for (digest, _), label in zip(batch, maps, strict=True):
-            self._keep(digest, label)
+        for (row, _), label in zip(batch, maps, strict=True):
+            self._keep(row, label)
 
-    def _keep(self, digest: str, label: Dense) -> None:
+    def _keep(self, row: Row, label: Dense) -> None:
         try:
             encoded = encode(self.expert.identity.kind, shrunk(label, self.settings.kept_size))
         except ExpertError as error:
-            self._refuse(digest, error)
+            self._refuse(row, error)
             return
-        self._done.append(Outcome(digest, encoded))
+        self._acquit()
+        self._proven = row
+        self._done.append(Outcome(row.digest, encoded))
         self.tally.labelled += 1
 
-    def _refuse(self, digest: str, error: Exception) -> None:
-        self._fail(digest, f"{type(error).__name__}: {error}")
-        self._refused += 1
-        if self.tally.labelled == 0 and self._refused >= BROKEN_AFTER:
-            name = self.expert.identity.name
-            raise ExpertError(f"{name} failed on each of the first {BROKEN_AFTER} images: {error}") from error
+    def _refuse(self, row: Row, error: Exception) -> None:
+        outcome = Outcome(row.digest, None, f"{type(error).__name__}: {error}")
+        if row.digest in self._known.failures:  # tried again: what failed before says nothing new of the expert
+            self._fail(outcome)
+            return
+        self._suspected.append(outcome)
+        if len(self._suspected) >= BROKEN_AFTER:
+            self._judge(error)
 
-    def _fail(self, digest: str, why: str) -> None:
-        self._done.append(Outcome(digest, None, why))
+    def _judge(self, error: Exception) -> None:
+        """Raise `ExpertError` if the expert fails on what it labelled before, too; if not, images are at fault."""
+        name = self.expert.identity.name
+        if self._proven is None:
+            raise ExpertError(f"{name} failed on each of the first {BROKEN_AFTER} images: {error}") from error
+        try:
+            self.expert(self._picture(self._proven)[None])
+        except Exception as again:
+            self._write()
+            raise ExpertError(
+                f"{name} failed on {BROKEN_AFTER} images in a row, then on one that it had labelled: {again}. What it "
+                "labelled is kept, and the same command goes on from there."
+            ) from again
+        self._acquit()
+
+    def _acquit(self) -> None:
+        """The expert works: what it failed on are failures of the images."""
+        for outcome in self._suspected:
+            self._fail(outcome)
+        self._suspected = []
+
+    def _fail(self, outcome: Outcome) -> None:
+        self._done.append(outcome)
         self.tally.failed += 1
 
     def _write(self) -> None:

@@ -71,6 +71,13 @@ def test_from_scenes_to_an_expert_to_labels_and_a_sheet(pair: Path, tmp_path: Pa
     assert page.is_file()
 
 
+def test_labels_may_be_of_squashed_pictures(pair: Path, tmp_path: Path) -> None:
+    """As some towers of OpenCLIP see them."""
+    options = ("--data", pair, "--source", "kept", "--size", 32, "--out", tmp_path, "--device", "cpu")
+    assert run("label", "--expert", "scene-normals", *options, "--resize", "squash").exit_code == 0
+    assert LabelStore(tmp_path / "scene-normals").description.geometry.startswith("squash-")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -287,6 +287,15 @@ def test_a_folder_with_another_fit_or_another_start_is_refused(finished: Path) -
         fit_model(small_clip(seed=1), _feed(), CONFIG, finished)
 
 
+def test_another_name_of_the_start_or_more_checkpoints_make_no_other_fit(tmp_path: Path) -> None:
+    fit_model(small_clip(), _feed(), CONFIG, tmp_path, stop_at=2)
+    schedule = replace(CONFIG.schedule, checkpoint_steps=CONFIG.schedule.checkpoint_steps + 1)
+    other = replace(CONFIG, backbone=f"./{CONFIG.backbone}", schedule=schedule)
+    run = fit_model(small_clip(), _feed(), other, tmp_path)
+    assert run.state.step == run.total
+    assert load_fitted(tmp_path)[1] == other
+
+
 def test_a_folder_without_a_finished_fit_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not finished, or there is none"):
         load_fitted(tmp_path)

@@ -119,6 +119,40 @@ def test_an_expert_that_fails_on_everything_ends_the_run(tmp_path: Path) -> None
         label_rows(ROWS, MadeUpExpert(refusing(range(256))), tmp_path, SETTINGS)
 
 
+def test_an_expert_that_breaks_on_the_way_ends_the_run_and_blames_no_picture(tmp_path: Path) -> None:
+    broken = MadeUpExpert()
+
+    def until_it_breaks(images: np.ndarray) -> np.ndarray:
+        if len(broken.asked) > 2:
+            raise RuntimeError("the device is lost")
+        return brightness(images)
+
+    broken.answer = until_it_breaks
+    with pytest.raises(ExpertError, match="16 images in a row, then on one that it had labelled: the device is lost"):
+        label_rows(ROWS, broken, tmp_path, SETTINGS)
+    assert LabelStore(tmp_path).failures == {}
+    assert label_rows(ROWS, MadeUpExpert(), tmp_path, SETTINGS) == Tally(labelled=32, known=8)
+
+
+def test_many_bad_pictures_in_a_row_are_not_taken_for_a_broken_expert(tmp_path: Path) -> None:
+    assert label_rows(ROWS, MadeUpExpert(refusing(range(5, 39))), tmp_path, SETTINGS) == Tally(labelled=6, failed=34)
+
+
+def test_an_expert_that_is_broken_when_a_run_goes_on_blames_no_picture(tmp_path: Path) -> None:
+    label_rows(ROWS[:8], MadeUpExpert(), tmp_path, SETTINGS)
+    with pytest.raises(ExpertError, match="then on one that it had labelled"):
+        label_rows(ROWS, MadeUpExpert(refusing(range(256))), tmp_path, SETTINGS)
+    assert LabelStore(tmp_path).failures == {}
+
+
+def test_what_fails_for_good_may_be_tried_again_however_much_it_is(tmp_path: Path) -> None:
+    bad = MadeUpExpert(refusing(range(2, 31)))
+    rows = [ROWS[0], *ROWS[30:], *ROWS[1:30]]
+    assert label_rows(rows, bad, tmp_path, SETTINGS) == Tally(labelled=11, failed=29)
+    again = [*ROWS[1:30], ROWS[0], *ROWS[30:]]
+    assert label_rows(again, bad, tmp_path, replace(SETTINGS, retry=True)) == Tally(failed=29, known=11)
+
+
 def test_a_map_of_another_size_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(ExpertError, match=r"classes must be uint8\[4, 16, 16\]; it gave uint8\[4, 15, 16\]"):
         label_rows(ROWS, MadeUpExpert(lambda images: brightness(images)[:, 1:]), tmp_path, SETTINGS)
