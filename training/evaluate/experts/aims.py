@@ -6,8 +6,8 @@ from typing import Final
 
 from training.evaluate.adapters.aims import MISSED, NOT_YET, REACHED, verdict
 from training.evaluate.adapters.findings import Spread
-from training.evaluate.experts.findings import Findings, gain_shown, rank_correlation
-from training.evaluate.experts.grid import CLIP_OWN, CLIPTEX, FT, ROLES, THREE_LAYERS
+from training.evaluate.experts.findings import Findings, gain_shown, rank_correlation, value_shown
+from training.evaluate.experts.grid import CLIP, CLIP_OWN, CLIPTEX, FT, ROLES, THREE_LAYERS
 from training.evaluate.experts.measures import (
     BY_KIND,
     CLASSIFICATION,
@@ -76,7 +76,8 @@ def aim_sentences(findings: Findings) -> list[str]:
     for tower in findings.report.towers:
         for probe in LINEAR_PROBES:
             gain = findings.gain(tower, CLIPTEX.label, FT.label, probe)
-            lines.append(f"**CLIPTeX above CLIP-FT, {probe_title(probe)}, `{tower}`**: {_above(gain, probe)}")
+            warning = _no_better_than_blind(findings, tower, probe)
+            lines.append(f"**CLIPTeX above CLIP-FT, {probe_title(probe)}, `{tower}`**: {_above(gain, probe)}{warning}")
         for search, what in ((False, "zero-shot accuracy"), (True, "recall at 1")):
             kept = findings.kept(tower, CLIPTEX.label, FT.label, search=search)
             lines.append(f"**{what.capitalize()} within {100 * MOST_LOST} points, `{tower}`**: {_kept(kept)}")
@@ -90,6 +91,14 @@ def _above(gain: Spread | None, probe: str) -> str:
     if gain.low is None:
         return f"{gain_shown(gain, measure)} {measure.title}: {verdict(gain)}."
     return f"{gain_shown(gain, measure)} {measure.title}: {REACHED if gain.is_above else MISSED}."
+
+
+def _no_better_than_blind(findings: Findings, tower: str, probe: str) -> str:
+    measure, blind, own = measure_of(probe), findings.blind(probe), findings.mean(tower, CLIPTEX.label, probe)
+    if blind is None or own is None or (own.mean > blind if measure.higher else own.mean < blind):
+        return ""
+    found, usual = value_shown(own.mean, measure), value_shown(blind, measure)
+    return f" Yet its {found} is no better than the usual answer, {usual}, which looks at no picture."
 
 
 def _kept(kept: Spread | None) -> str:
@@ -199,6 +208,20 @@ def seen_shares(findings: Findings) -> dict[str, float]:
         for label in report.taught[1:]
         if total
     }
+
+
+def since_sentences(findings: Findings) -> list[str]:
+    """What fine-tuning changes of what is known without examples, with experts and without."""
+    lines = []
+    for tower in findings.report.towers:
+        for label, name in ((FT.label, "CLIP-FT"), (CLIPTEX.label, "CLIPTeX")):
+            named, found = (findings.since(tower, label, CLIP, search=search) for search in (False, True))
+            if named is None or found is None:
+                lines.append(f"`{tower}`, {name}: {NOT_YET}.")
+                continue
+            points, recall = (gain_shown(each, BY_KIND["zero-shot"]) for each in (named, found))
+            lines.append(f"`{tower}`, {name}: {points} points of zero-shot accuracy, {recall} of recall at 1.")
+    return lines
 
 
 def classification_sentences(findings: Findings) -> list[str]:

@@ -58,6 +58,19 @@ class Findings:
         what = self.found if search else self.named
         return _paired(what(tower, one), what(tower, other))
 
+    def since(self, tower: str, label: str, before: str, *, search: bool) -> Spread | None:
+        """What `label` knows without examples, less what the backbone `before` any fitting does, which has no seed."""
+        what = self.found if search else self.named
+        known, values = what(tower, before), what(tower, label)
+        if not known or not values:
+            return None
+        start = float(np.mean(list(known.values())))
+        return spread([value - start for value in values.values()])
+
+    def blind(self, probe: str) -> float | None:
+        """What the usual answer at every pixel comes to; null where there is none."""
+        return self.report.blind.get("/".join(probe.split("/")[:2]), {}).get(measure_of(probe).metric)
+
     def class_gains(self, tower: str, one: str, other: str, probe: str) -> dict[str, Spread]:
         """By class the IoU of `one` less that of `other`, for classes that both have (figure 2b)."""
         first, second = self.group(tower, one), self.group(tower, other)
@@ -107,6 +120,11 @@ def shown(found: Spread | None, measure: Measure, missing: str) -> str:
     if found.low is None or found.high is None:
         return f"{middle} (n = {found.n})"
     return f"{middle} [{scale * found.low:.{digits}f}, {scale * found.high:.{digits}f}] (n = {found.n})"
+
+
+def value_shown(value: float, measure: Measure) -> str:
+    """One value, in percent or as it is."""
+    return f"{100 * value:.1f}" if measure.percent else f"{value:.3f}"
 
 
 def gain_shown(found: Spread, measure: Measure) -> str:

@@ -80,7 +80,8 @@ def grouped(results: Sequence[Result]) -> tuple[Group, ...]:
 
 
 def _group(results: Sequence[Result]) -> Group:
-    whole, last = [each for each in results if not each.lost], results[-1]
+    whole = [each for each in results if not each.lost]
+    last = whole[-1] if whole else results[-1]
     probes = [probe for probe in last.scores if all(probe in each.scores for each in whole)]
     return Group(
         tower=last.tower,

@@ -10,9 +10,10 @@ from training.evaluate.experts.aims import (
     claim_sentences,
     class_rows,
     classification_sentences,
+    since_sentences,
     transfer_sentences,
 )
-from training.evaluate.experts.findings import RECALLS, Findings, gain_shown, shown
+from training.evaluate.experts.findings import RECALLS, Findings, gain_shown, shown, value_shown
 from training.evaluate.experts.grid import (
     CLIP,
     CLIP_OWN,
@@ -52,8 +53,12 @@ NAMES: Final = {
     CLIPTEX.label: "CLIPTeX",
 }
 _RATES_NOTE: Final = (
-    "Recall at 1 of pictures by text, in percent, by CLIP-FT's peak rate, on captioned rows that nothing is fitted to "
-    "or tested on:"
+    "Recall at 1 of pictures by text, in percent, by CLIP-FT's peak rate, on rows of the calibrate split, to whose "
+    "captions nothing is fitted (a few of their photographs stand behind scenes):"
+)
+_SINCE_NOTE: Final = (
+    "The aim, as the paper's, is to keep what CLIP-FT knows. What fine-tuning itself changes, against the backbone as "
+    f"it was, at {SIDE} pixels:"
 )
 HEADS: Final = (LINEAR, DEEPLAB, PSP)
 TEXT_RECALLS, IMAGE_RECALLS = RECALLS[:3], RECALLS[3:]
@@ -81,6 +86,7 @@ def tables(report: ExpertsReport, pictures: Sequence[str]) -> str:
     geometry = [dense(task, kind) for task in ("depth", "normals") for kind in HEADS]
     parts += ["## Depth and surface normals (table 3)", main_table(findings, geometry)]
     parts += ["## What is known without examples (table 4)", zero_shot_table(findings), retrieval_table(findings)]
+    parts += [_SINCE_NOTE, _bullets(since_sentences(findings))]
     parts += ["## Which classes gain (figure 2)", _bullets(transfer_sentences(findings)), *_maybe("classes", pictures)]
     parts += [classes_table(findings)]
     parts += ["## Which expert teaches what (table 5)", roles_table(findings)]
@@ -111,7 +117,9 @@ def _about(report: ExpertsReport) -> str:
         f"{SCHEDULE.peak_lr:g}, unless something else is said; CLIP-FT is the same fit without experts. Towers are "
         "frozen while they are probed. Depth is an absolute relative error, where less is better. The usual answer "
         "looks at no picture: at every pixel it is what the pictures that probes learn from have there, the most "
-        "frequent class or the mean; a probe that is no better has found nothing in its tower."
+        "frequent class or the mean; a probe that is no better has found nothing in its tower. Probes are fitted to "
+        "fewer pictures than the paper's, in fewer steps: `SMALL_SCHEDULES` of `training/experts/probes/dense.py`, "
+        "beside its table 8."
     )
 
 
@@ -150,21 +158,14 @@ def sets_table(report: ExpertsReport) -> str:
 
 def main_table(findings: Findings, probes: Sequence[str]) -> str:
     """Backbones and their fine-tunings by probe; before them what is reached without a backbone."""
-    blind = [_blind(findings.report, probe) for probe in probes]
+    known = [(findings.blind(probe), measure_of(probe)) for probe in probes]
+    blind = ["" if value is None else value_shown(value, measure) for value, measure in known]
     rows = [["none", "the usual answer at every pixel", *blind]] if any(blind) else []
     for tower in findings.report.towers:
         for label, words in NAMES.items():
             cells = [shown(findings.mean(tower, label, probe), measure_of(probe), NOT_YET) for probe in probes]
             rows.append([f"`{tower}`", words, *cells])
     return markdown_table(["backbone", "model", *(f"{probe_title(probe)}: {_unit(probe)}" for probe in probes)], rows)
-
-
-def _blind(report: ExpertsReport, probe: str) -> str:
-    measure, found = measure_of(probe), report.blind.get("/".join(probe.split("/")[:2]), {})
-    if measure.metric not in found:
-        return ""
-    value = found[measure.metric]
-    return f"{100 * value:.1f}" if measure.percent else f"{value:.3f}"
 
 
 def _unit(probe: str) -> str:

@@ -52,7 +52,14 @@ def _mended(findings: Findings, tower: str, probe: str) -> str:
     if not tried:
         return f"what else was planned is {NOT_YET}"
     mended = [each.words for each in tried if _is_above(findings, tower, each, probe)]
-    return f"reached with {_listed(mended)}" if mended else f"by none of the {len(tried)} other ways that were tried"
+    if mended:
+        return f"reached with {_listed(mended)}"
+    gains = [gain for each in tried if (gain := _tried_gain(findings, tower, each, probe)) is not None]
+    fewest, ahead = min(gain.n for gain in gains), sum(gain.mean > 0 for gain in gains)
+    return (
+        f"by none of the {len(tried)} other ways that were tried beyond the interval of their {fewest} seeds; "
+        f"{ahead} are ahead on average"
+    )
 
 
 def _tried_gain(findings: Findings, tower: str, recipe: Recipe, probe: str) -> Spread | None:

@@ -23,6 +23,7 @@ from training.evaluate.experts.aims import (
     aim_sentences,
     claim_sentences,
     is_reached,
+    since_sentences,
     transfer_sentences,
 )
 from training.evaluate.experts.findings import Findings, rank_correlation
@@ -62,11 +63,33 @@ def test_a_smaller_error_is_a_gain() -> None:
     assert gain.mean == pytest.approx(0.102)
 
 
+def test_an_aim_that_is_reached_below_the_usual_answer_says_so() -> None:
+    report = report_of(everything(better_with_experts))
+    blind = {"scenes/depth": {"abs_rel": 0.1}, "scenes/normals": {"within_30": 0.4}}
+    lines = aim_sentences(Findings(replace(report, blind=blind)))
+    assert lines[1].endswith(
+        "reached. Yet its 0.219 is no better than the usual answer, 0.100, which looks at no picture."
+    )
+    assert lines[2].endswith("reached.")
+
+
+def test_what_fine_tuning_changes_is_told_against_the_backbone_as_it_was() -> None:
+    def forgetful(unit: Unit, _: str) -> float:
+        return 0.4 if unit.config is None else 0.3 + 0.001 * unit.seed
+
+    first, second, *_ = since_sentences(Findings(report_of(everything(forgetful))))
+    lost = "-9.9 [-10.1, -9.7] (n = 3)"
+    assert first == f"`vit-s`, CLIP-FT: {lost} points of zero-shot accuracy, {lost} of recall at 1."
+    assert second.startswith("`vit-s`, CLIPTeX: -9.9")
+    assert all("not measured yet" in line for line in since_sentences(Findings(report_of([]))))
+
+
 def test_what_chance_explains_misses_the_aims_and_what_was_tried_is_named() -> None:
     findings = Findings(report_of(everything(alike)))
     assert any("**missed**" in line for line in aim_sentences(findings))
     first, second = reason_sentences(findings)
-    assert f"by none of the {len(TRIED)} other ways that were tried" in first
+    assert f"by none of the {len(TRIED)} other ways that were tried beyond the interval of their 2 seeds; " in first
+    assert "are ahead on average" in first
     assert second.endswith("other ways were not tried with it.")
     assert len(tried_sentences(findings)) == len(TRIED)
 
@@ -150,13 +173,15 @@ def test_the_papers_orderings_are_counted() -> None:
     assert all(f"`{claim.one}` above `{claim.other}`" in text for claim in CLAIMS)
 
 
-def test_a_lost_fit_is_said_and_no_figure() -> None:
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_lost_fit_is_said_and_no_figure(lost: int) -> None:
     units = [unit for unit in Grid(3).units("main") if (unit.tower, unit.label) == ("vit-s", "ft")]
-    results = [result(unit, better_with_experts, lost=unit.seed == 1) for unit in units]
+    results = [result(unit, better_with_experts, lost=unit.seed == lost) for unit in units]
     (group,) = grouped(results)
-    assert (group.seeds, group.lost) == ((0, 2), 1)
+    assert (group.seeds, group.lost) == (tuple({0, 1, 2} - {lost}), 1)
+    assert group.scores.keys() == results[(lost + 1) % 3].scores.keys()
     assert all(len(values) == 2 for metrics in group.scores.values() for values in metrics.values())
-    alone = grouped([replace(results[1])])
+    alone = grouped([results[lost]])
     assert alone[0].seeds == ()
     assert Findings(replace(report_of([]), groups=alone)).mean("vit-s", "ft", SSD) is None
 
