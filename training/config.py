@@ -1,6 +1,7 @@
 """One training run as a value: read from TOML, every key known, every value in range."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,14 +93,18 @@ class RunConfig:
 T = TypeVar("T")
 
 
+def with_tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table out of TOML or JSON, whose lists are the tuples that a configuration holds."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
 def _build(kind: type[T], table: dict[str, Any], where: str) -> T:
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]  # every caller passes a dataclass
     unknown = set(table) - known
     if unknown:
         raise ConfigError(f"{where}: unknown key {', '.join(sorted(unknown))}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
-        return kind(**values)
+        return kind(**with_tuples(table))
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from training.adapters.design import Design
-from training.config import ConfigError
+from training.config import ConfigError, with_tuples
 from training.data.augment import Augmentation
 
 
@@ -63,12 +63,8 @@ def parse_adapt_config(table: Mapping[str, Any]) -> AdaptConfig:
     try:
         values["design"] = Design.from_dict(values["design"])
         values["sources"] = tuple(values["sources"])
-        values["schedule"] = AdaptSchedule(**_tuples(values["schedule"]))
-        values["augmentation"] = Augmentation(**_tuples(values["augmentation"]))
+        values["schedule"] = AdaptSchedule(**with_tuples(values["schedule"]))
+        values["augmentation"] = Augmentation(**with_tuples(values["augmentation"]))
         return AdaptConfig(**values)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"not the configuration of a fit: {error}") from error
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from training.config import ConfigError
+from training.config import ConfigError, with_tuples
 from training.data.augment import Augmentation
 from training.experts.fitting.heads import Layers, Tasks
 from training.experts.fitting.losses import DEPTH_FORMS, DepthForm, Weights
@@ -101,17 +101,13 @@ class FitConfig:
 
 def parse_fit_config(table: Mapping[str, Any]) -> FitConfig:
     """Inverse of `FitConfig.to_dict`, also after JSON. Raises `ConfigError`."""
-    values = _tuples(table)
+    values = with_tuples(table)
     try:
         values["weights"] = Weights(**values["weights"])
-        values["schedule"] = FitSchedule(**_tuples(values["schedule"]))
-        values["augmentation"] = Augmentation(**_tuples(values["augmentation"]))
+        values["schedule"] = FitSchedule(**with_tuples(values["schedule"]))
+        values["augmentation"] = Augmentation(**with_tuples(values["augmentation"]))
         return FitConfig(**values)
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"not the configuration of a fit: {error}") from error
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from training.config import ConfigError
+from training.config import ConfigError, with_tuples
 from training.data.augment import Augmentation
 from training.experts.nets.data import Look
 from training.experts.nets.network import STRIDE, NetShape
 from training.experts.nets.tasks import Task
+from training.rates import warm_cosine
+
+LAST_SHARE: Final = 0.01
+"""Of the peak rate, at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +44,7 @@ class NetSchedule:
 
     def rate(self, step: int, total: int) -> float:
         """The learning rate of a step; a warm-up longer than a quarter of all steps is cut to that."""
-        warmup = min(self.warmup_steps, total // 4)
-        if step < warmup:
-            return self.peak_lr * (step + 1) / warmup
-        progress = (step - warmup) / max(1, total - warmup)
-        return self.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return warm_cosine(step, total, peak=self.peak_lr, warmup_steps=self.warmup_steps, floor=LAST_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class NetConfig:
 
 def parse_net_config(table: Mapping[str, Any]) -> NetConfig:
     """Inverse of `NetConfig.to_dict`, also after JSON. Raises `ConfigError`."""
-    values = _tuples(table)
+    values = with_tuples(table)
     try:
         values["task"] = Task(values["task"])
         for name, kind in (
@@ -90,13 +90,9 @@ def parse_net_config(table: Mapping[str, Any]) -> NetConfig:
             ("augmentation", Augmentation),
             ("look", Look),
         ):
-            values[name] = kind(**_tuples(values[name]))
+            values[name] = kind(**with_tuples(values[name]))
         return NetConfig(**values)
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"not the configuration of an expert: {error}") from error
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
