@@ -85,9 +85,17 @@ ROLES: Final = (
 """Rows 2 to 7 of table 5; the first is CLIP-FT, the last CLIPTeX."""
 THREE_LAYERS: Final = Recipe("three-layers", layers=3)
 TRIED: Final = (
+    Recipe("strong-classes", classes_weight=1.0, words="ten times the weight of segmentation"),
+    Recipe(
+        "strong-experts",
+        classes_weight=10 * Weights().classes,
+        geometry_weight=10 * Weights().depth,
+        words="ten times the weight of every expert",
+    ),
+    Recipe("exact-labels", sets=(*PHOTOGRAPHS, ("scenes_fit", "exact")), words="exact labels of scenes, not experts'"),
+    Recipe("unit-depth", depth_form="unit", words="depth from 0 to 1 in every picture"),
     Recipe("low-rate", peak_lr=1e-4, against="low-rate-ft", words="a third of the peak rate"),
     Recipe("high-rate", peak_lr=1e-3, against="high-rate-ft", words="three times the peak rate"),
-    Recipe("exact-labels", sets=(*PHOTOGRAPHS, ("scenes_fit", "exact")), words="exact labels of scenes, not experts'"),
     Recipe("scenes-alone", sets=SCENES, epochs=8, against="scenes-alone-ft", words="scenes alone, as many steps"),
     Recipe(
         "photographs-alone",
@@ -96,17 +104,15 @@ TRIED: Final = (
         against="photographs-alone-ft",
         words="photographs alone, as many steps",
     ),
-    Recipe("strong-classes", classes_weight=1.0, words="ten times the weight of segmentation"),
-    Recipe(
-        "strong-experts",
-        classes_weight=10 * Weights().classes,
-        geometry_weight=10 * Weights().depth,
-        words="ten times the weight of every expert",
-    ),
-    Recipe("unit-depth", depth_form="unit", words="depth from 0 to 1 in every picture"),
     Recipe("small-maps", side=OWN_SIDE, against="small-maps-ft", words=f"pictures of {OWN_SIDE} pixels"),
 )
+"""Those that are held against the usual CLIP-FT come first."""
 RECIPES: Final = {each.label: each for each in (FT, CLIPTEX, *ROLES, THREE_LAYERS, *TRIED)}
+
+
+def tried_with(tower: str, towers: Sequence[str]) -> tuple[Recipe, ...]:
+    """What is tried with a backbone: everything with the first, with others what needs no baseline of its own."""
+    return TRIED if tower == towers[0] else tuple(each for each in TRIED if each.against == FT.label)
 
 
 def rate_label(rate: float) -> str:
@@ -162,12 +168,14 @@ class Grid:
             yield self._fit("heads", THREE_LAYERS, self.towers[0], seed, FEW)
 
     def _tried(self) -> Iterator[Unit]:
-        """Both of a pair, then the next pair."""
+        """Way by way; both of a pair, then the next pair."""
         for recipe in TRIED:
-            for seed in FEW_SEEDS:
-                yield self._fit("tried", recipe, self.towers[0], seed, JUDGED)
-                if recipe.against != FT.label:
-                    yield self._fit("tried", recipe.baseline(), self.towers[0], seed, JUDGED)
+            for tower in self.towers:
+                if recipe in tried_with(tower, self.towers):
+                    for seed in FEW_SEEDS:
+                        yield self._fit("tried", recipe, tower, seed, JUDGED)
+                        if recipe.against != FT.label:
+                            yield self._fit("tried", recipe.baseline(), tower, seed, JUDGED)
 
     def _rates(self) -> Iterator[Unit]:
         for tower in self.towers:

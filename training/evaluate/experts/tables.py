@@ -25,7 +25,7 @@ from training.evaluate.experts.grid import (
     SCHEDULE,
     SIDE,
     THREE_LAYERS,
-    TRIED,
+    tried_with,
 )
 from training.evaluate.experts.measures import (
     BY_KIND,
@@ -91,7 +91,8 @@ def tables(report: ExpertsReport, pictures: Sequence[str]) -> str:
     parts += [classes_table(findings)]
     parts += ["## Which expert teaches what (table 5)", roles_table(findings)]
     parts += ["## Light and heavy heads (table 6)", heads_table(findings)]
-    parts += ["## What was tried", _bullets(reason_sentences(findings)), tried_table(findings)]
+    parts += ["## What was tried", _bullets(reason_sentences(findings))]
+    parts += [tried_table(findings, tower) for tower in report.towers]
     parts += [_bullets(tried_sentences(findings)), _RATES_NOTE, _bullets(rate_sentences(findings))]
     parts += ["## Features before and after", _features_note(report), *_all("features", pictures)]
     parts += ["## Terms of the loss", *(_maybe("terms", pictures) or [f"{NOT_YET.capitalize()}."])]
@@ -230,10 +231,10 @@ def heads_table(findings: Findings) -> str:
     return markdown_table(header, _few_rows(findings, labels))
 
 
-def tried_table(findings: Findings) -> str:
+def tried_table(findings: Findings, tower: str) -> str:
     """Every deviation against the CLIP-FT that shares it; CLIPTeX as it is in the first row."""
-    tower, rows = findings.report.towers[0], []
-    for recipe in (CLIPTEX, *TRIED):
+    rows = []
+    for recipe in (CLIPTEX, *tried_with(tower, findings.report.towers)):
         gains = [findings.gain(tower, recipe.label, recipe.against, probe) for probe in LINEAR_PROBES]
         cells = [
             NOT_YET if gain is None else gain_shown(gain, measure_of(probe))

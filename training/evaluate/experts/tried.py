@@ -6,7 +6,7 @@ from training.evaluate.adapters.aims import MISSED, NOT_YET, REACHED
 from training.evaluate.adapters.findings import Spread
 from training.evaluate.experts.aims import MOST_LOST, is_reached
 from training.evaluate.experts.findings import Findings
-from training.evaluate.experts.grid import CLIPTEX, FT, RATES, SCHEDULE, TRIED, Recipe, rate_label
+from training.evaluate.experts.grid import CLIPTEX, FT, RATES, SCHEDULE, Recipe, rate_label, tried_with
 from training.evaluate.experts.measures import CALIBRATED, LINEAR_PROBES, probe_title
 
 
@@ -40,15 +40,14 @@ def _missed(findings: Findings, tower: str) -> str:
     if not short:
         return f"the dense tasks are {REACHED}, {' and '.join(forgot)} {MISSED}."
     also = f"; {' and '.join(forgot)} {MISSED} as well" if forgot else ""
-    if tower != findings.report.towers[0]:
-        return f"{MISSED} on {'; '.join(map(probe_title, short))}{also}; other ways were not tried with it."
     mends = [f"{probe_title(probe)} ({_mended(findings, tower, probe)})" for probe in short]
     return f"{MISSED} on {'; '.join(mends)}{also}."
 
 
 def _mended(findings: Findings, tower: str, probe: str) -> str:
     """Which of what was tried is above its own baseline there, of that which was measured."""
-    tried = [each for each in TRIED if (gain := _tried_gain(findings, tower, each, probe)) and gain.low is not None]
+    planned = tried_with(tower, findings.report.towers)
+    tried = [each for each in planned if (gain := _tried_gain(findings, tower, each, probe)) and gain.low is not None]
     if not tried:
         return f"what else was planned is {NOT_YET}"
     mended = [each.words for each in tried if _is_above(findings, tower, each, probe)]
@@ -77,8 +76,12 @@ def _is_above(findings: Findings, tower: str, recipe: Recipe, probe: str) -> boo
 
 def tried_sentences(findings: Findings) -> list[str]:
     """What each deviation changes on the dense tasks, beside CLIPTeX as it is, and what it costs."""
-    tower = findings.report.towers[0]
-    return [f"{each.words} (`{each.label}`): {_tried(findings, tower, each)}" for each in TRIED]
+    towers = findings.report.towers
+    return [
+        f"`{tower}`, {each.words} (`{each.label}`): {_tried(findings, tower, each)}"
+        for tower in towers
+        for each in tried_with(tower, towers)
+    ]
 
 
 def _tried(findings: Findings, tower: str, recipe: Recipe) -> str:
