@@ -76,6 +76,7 @@ def units(
         typer.Option(help="Parts of the study, in order: main, roles, heads, tried, rates. Default: all."),
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="Only fits of these labels. Default: all.")] = None,
+    tower: Annotated[list[str] | None, typer.Option(help="Only fits of these backbones. Default: all.")] = None,
     workers: Annotated[int, typer.Option(help="Processes on the device. 0: one on a CPU, up to 12 on a GPU.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: the GPU where there is one.")] = "auto",
     minutes: Annotated[float, typer.Option(help="Begin no further unit after so long. 0: never.", min=0)] = 0,
@@ -85,13 +86,16 @@ def units(
     `python -m training evaluate --suite experts` does the same and reports on it. Interrupted, it goes on where it was.
     """
     with expert_errors():
+        from training.data.rows import DataError
         from training.evaluate.experts.grid import PARTS
         from training.evaluate.experts.runner import RunOptions, grid_at, run_study
 
-        options = RunOptions(packed, out, device, workers, minutes, _say, tuple(label or ()))
+        options = RunOptions(packed, out, device, workers, minutes, _say, tuple(label or ()), tuple(tower or ()))
         grid, parts = grid_at(packed), tuple(part or PARTS)
         for each in parts:
             grid.units(each)  # an unknown part is told before hours of work
+        if unknown := sorted(set(options.towers) - set(grid.towers)):
+            raise DataError(f"{packed} has no backbone {', '.join(unknown)}; it has {', '.join(grid.towers)}")
         record = run_study(grid, parts, options)
         typer.echo(f"{out}: {len(record.results)} units")
 

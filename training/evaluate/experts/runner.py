@@ -19,8 +19,8 @@ DRAWN: Final = (CLIP, FT.label, CLIPTEX.label)
 @dataclass(frozen=True)
 class RunOptions:
     """`pack`: the file; `out`: the folder of `units.jsonl` and `states.safetensors`; `device`: `auto`, `cpu`, `cuda`;
-    `workers`: 0 chooses; `minutes`: when no further unit is begun, 0 for never; `labels`: only these, all for none;
-    `progress` hears what is at work."""
+    `workers`: 0 chooses; `minutes`: when no further unit is begun, 0 for never; `labels`, `towers`: only these, all for
+    none; `progress` hears what is at work."""
 
     pack: Path
     out: Path
@@ -29,6 +29,11 @@ class RunOptions:
     minutes: float
     progress: Callable[[str], None]
     labels: tuple[str, ...] = ()
+    towers: tuple[str, ...] = ()
+
+    def wants(self, unit: Unit) -> bool:
+        """Whether a unit is among those that were asked for."""
+        return (not self.labels or unit.label in self.labels) and (not self.towers or unit.tower in self.towers)
 
 
 def grid_of(pack: ExpertPack) -> Grid:
@@ -45,7 +50,7 @@ def run_study(grid: Grid, parts: Sequence[str], options: RunOptions) -> Record:
     with team.at_work(Opening(open_bench, (options.pack, options.device))):
         options.progress(f"{workers} processes; {len(record.results)} units are there")
         for part in parts:
-            units = [unit for unit in grid.units(part) if not options.labels or unit.label in options.labels]
+            units = [unit for unit in grid.units(part) if options.wants(unit)]
             run_job(Job(part, digest, _kept, _said, options.progress, every=1), units, team, record)
     return record
 

@@ -119,6 +119,11 @@ def test_only_the_labels_that_were_asked_for_are_computed(study_pack: Path, tmp_
     assert [each.label for each in run_study(SmallGrid(CLASSES), ["main"], options).results.values()] == ["clip"]
 
 
+def test_only_the_backbones_that_were_asked_for_are_fitted(study_pack: Path, tmp_path: Path) -> None:
+    options = RunOptions(study_pack, tmp_path, "cpu", 1, 0, lambda _: None, towers=("resnet-l",))
+    assert run_study(SmallGrid(CLASSES), ["main"], options).results == {}
+
+
 def test_the_grid_of_a_pack_has_its_towers_and_classes(study_pack: Path, tmp_path: Path) -> None:
     grid = grid_at(study_pack)
     assert grid == Grid(CLASSES, ("vit-s",))

@@ -109,6 +109,9 @@ def test_the_command_for_units_says_what_is_wrong(units: Path) -> None:
     answer = CliRunner().invoke(experts, ["units", "--out", str(units), "--pack", pack, "--part", "appendix"])
     assert answer.exit_code == 1
     assert answer.stderr == 'error: no part is called "appendix"; there are main, roles, heads, tried, rates\n'
+    answer = CliRunner().invoke(experts, ["units", "--out", str(units), "--pack", pack, "--tower", "mixer-n"])
+    assert answer.exit_code == 1
+    assert answer.stderr == f"error: {pack} has no backbone mixer-n; it has vit-s\n"
     answer = CliRunner().invoke(experts, ["units", "--out", str(units), "--pack", "none"])
     assert answer.exit_code == 1
     assert answer.stderr.startswith("error: none: no such file")
