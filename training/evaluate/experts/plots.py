@@ -1,6 +1,7 @@
 """The experts report as pictures. Colours are Okabe and Ito's, made for the colour-blind."""
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -126,7 +127,8 @@ def plot_features(pictures: npt.NDArray[np.uint8], maps: Mapping[str, Floats], t
     from matplotlib.figure import Figure
 
     columns: list[tuple[str, Sequence[Any]]] = [("picture", list(pictures))]
-    columns += [(NAMES[label], list(principal_colours(places))) for label, places in maps.items()]
+    axes_of = aligned([principal_axes(places) for places in maps.values()])
+    columns += [(NAMES[label], list(colours(found))) for label, found in zip(maps, axes_of, strict=True)]
     figure = Figure(figsize=(1.2 * len(columns), 1.2 * len(pictures) + 0.4), layout="constrained")
     axes = figure.subplots(len(pictures), len(columns), squeeze=False)
     for column, (title, images) in enumerate(columns):
@@ -138,14 +140,32 @@ def plot_features(pictures: npt.NDArray[np.uint8], maps: Mapping[str, Floats], t
     save(figure, path)
 
 
-def principal_colours(places: Floats) -> Floats:
-    """float32[n, rows, columns, 3] in 0..1: features float32[n, c, rows, columns] on the three axes of most variance
-    over all of them, each between its percentiles `LOW` and `HIGH`."""
+def principal_axes(places: Floats) -> Floats:
+    """Features float32[n, c, rows, columns] on the three axes of most variance over all of them: float32[n, rows,
+    columns, 3]."""
     n, channels, rows, columns = places.shape
     flat = places.transpose(0, 2, 3, 1).reshape(-1, channels)
     centred = flat - flat.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
-    found = centred @ axes[:, ::-1][:, :3]
-    low, high = np.percentile(found, [LOW, HIGH], axis=0)
-    scaled = np.clip((found - low) / np.maximum(high - low, 1e-9), 0, 1)
-    return np.asarray(scaled.reshape(n, rows, columns, 3), dtype=np.float32)
+    return np.asarray((centred @ axes[:, ::-1][:, :3]).reshape(n, rows, columns, 3), dtype=np.float32)
+
+
+def aligned(models: Sequence[Floats]) -> list[Floats]:
+    """Axes of every model, float32[..., 3], in the order and direction in which they resemble those of the first most:
+    what is alike then has one colour, though an axis by itself has no sign."""
+    first, found = models[0].reshape(-1, 3), []
+    for model in models:
+        flat = model.reshape(-1, 3)
+        links = np.corrcoef(first.T, flat.T)[:3, 3:]
+        order = max(
+            permutations(range(3)), key=lambda places: sum(abs(links[row, at]) for row, at in enumerate(places))
+        )
+        signs = np.array([1 if links[row, at] >= 0 else -1 for row, at in enumerate(order)], dtype=np.float32)
+        found.append(model[..., list(order)] * signs)
+    return found
+
+
+def colours(axes: Floats) -> Floats:
+    """float32[..., 3] in 0..1: every axis between its percentiles `LOW` and `HIGH`."""
+    low, high = np.percentile(axes.reshape(-1, 3), [LOW, HIGH], axis=0)
+    return np.asarray(np.clip((axes - low) / np.maximum(high - low, 1e-9), 0, 1), dtype=np.float32)

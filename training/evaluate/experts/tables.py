@@ -250,9 +250,10 @@ def tried_table(findings: Findings, tower: str) -> str:
 
 def _features_note(report: ExpertsReport) -> str:
     return (
-        "Features of every place on the three principal axes of all pictures of the column, as red, green and blue; "
-        "fits of seed 0 (n = 1). Scenes are drawn by this project, none of them before a photograph; clothing is in "
-        f"the public domain (CC0), groceries are under the MIT licence. Backbones: {', '.join(report.towers)}."
+        "Features of every place on the three principal axes of all pictures of the column, as red, green and blue, in "
+        "the order and direction that resemble the first column's most; fits of seed 0 (n = 1). Scenes are drawn by "
+        "this project, none of them before a photograph; clothing is in the public domain (CC0), groceries are under "
+        f"the MIT licence. Backbones: {', '.join(report.towers)}."
     )
 
 

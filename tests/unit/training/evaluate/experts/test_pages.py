@@ -29,7 +29,7 @@ from training.evaluate.experts.aims import (
 from training.evaluate.experts.findings import Findings, rank_correlation
 from training.evaluate.experts.grid import CLIPTEX, FT, PARTS, RECIPES, SCHEDULE, TRIED, Grid, Recipe, count_units
 from training.evaluate.experts.measures import LINEAR_PROBES, SSD
-from training.evaluate.experts.plots import plot_features, principal_colours, write_plots
+from training.evaluate.experts.plots import aligned, colours, plot_features, principal_axes, write_plots
 from training.evaluate.experts.report import dump_report, frequencies, grouped, load_report
 from training.evaluate.experts.tables import headline, tables
 from training.evaluate.experts.tried import rate_sentences, reason_sentences, tried_sentences
@@ -255,14 +255,21 @@ def test_a_baseline_differs_in_having_no_expert_alone(recipe: Recipe) -> None:
 def test_principal_axes_become_colours(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     places = rng.normal(size=(2, 5, 4, 4)).astype(np.float32) * np.array([9, 5, 3, 0.1, 0.1])[None, :, None, None]
-    colours = principal_colours(places.astype(np.float32))
-    assert colours.shape == (2, 4, 4, 3)
-    assert colours.min() == 0
-    assert colours.max() == 1
+    shown = colours(principal_axes(places.astype(np.float32)))
+    assert shown.shape == (2, 4, 4, 3)
+    assert shown.min() == 0
+    assert shown.max() == 1
     # The first axis is the first channel, up to its sign.
-    link = np.corrcoef(places[:, 0].ravel(), colours[..., 0].ravel())[0, 1]
+    link = np.corrcoef(places[:, 0].ravel(), shown[..., 0].ravel())[0, 1]
     assert abs(link) > 0.95
     path = tmp_path / "features.png"
     pictures = rng.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
     plot_features(pictures, {"clip": places.astype(np.float32)}, "vit-s", path)
     assert path.stat().st_size > 0
+
+
+def test_axes_that_say_the_same_have_one_colour() -> None:
+    axes = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    first, second = aligned([axes, axes[..., [2, 0, 1]] * np.array([-1, 1, -1], dtype=np.float32)])
+    np.testing.assert_array_equal(first, axes)
+    np.testing.assert_array_equal(second, axes)
