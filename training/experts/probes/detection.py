@@ -77,6 +77,10 @@ class Goals:
         """Those of the pictures `rows`, int64[m]."""
         return Goals(self.classes[rows], self.codes[rows])
 
+    def to(self, device: torch.device) -> "Goals":
+        """On `device`."""
+        return Goals(self.classes.to(device), self.codes.to(device))
+
 
 def match_all(objects: Sequence[Objects], anchors: Tensor) -> Goals:
     """What pictures have, for all default boxes; made once for a fit on maps that do not change."""

@@ -47,7 +47,7 @@ def fit_detection_probe(
     """`fit_head` for boxes; the objects are those of the pictures whose maps are given, float32[n, c, h, w]."""
     if len(objects) != len(places):
         raise ExpertError(f"{len(places)} maps with the objects of {len(objects)} pictures.")
-    goals = match_all(objects, probe.anchors)
+    goals = match_all(objects, probe.anchors.cpu()).to(places.device)
 
     def loss_of(head: torch.nn.Module, batch: Tensor, rows: Tensor) -> Tensor:
         logits, codes = head(batch)
@@ -58,10 +58,11 @@ def fit_detection_probe(
 
 @torch.no_grad()
 def find_objects(probe: SsdProbe, places: Tensor, *, batch: int = 64) -> list[Detections]:
-    """What a fitted probe finds on maps that it has not seen."""
+    """What a fitted probe finds on maps that it has not seen; on the CPU, as objects are, wherever the probe is."""
     found: list[Detections] = []
+    anchors = probe.anchors.cpu()
     with evaluated(probe):
         for part in torch.split(places, batch):
             logits, codes = probe(part)
-            found += detect(logits, codes, probe.anchors)
+            found += detect(logits.cpu(), codes.cpu(), anchors)
     return found

@@ -58,11 +58,13 @@ def squares(n: int, side: int, seed: int) -> tuple[torch.Tensor, list[Objects]]:
     return places, objects
 
 
-def test_a_probe_finds_squares_that_it_has_not_seen_even_on_a_coarse_map() -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_probe_finds_squares_that_it_has_not_seen_even_on_a_coarse_map(device: str) -> None:
     side = 6
     places, objects = squares(64, side, 0)
     unseen, truth = squares(24, side, 1)
-    probe = detection_probe(MapShape(4, side, side), 2, width=16)
+    places, unseen = places.to(device), unseen.to(device)
+    probe = detection_probe(MapShape(4, side, side), 2, width=16).to(device)
     schedule = FitSchedule(epochs=8, batch_size=8, warmup_steps=5, peak_lr=1e-2)
     before = mean_average_precision(find_objects(probe, unseen), truth, 2, [0.5])
     losses = fit_detection_probe(probe, places, objects, schedule, seed=0)
