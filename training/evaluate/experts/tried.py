@@ -57,7 +57,7 @@ def _mended(findings: Findings, tower: str, probe: str) -> str:
     fewest, ahead = min(gain.n for gain in gains), sum(gain.mean > 0 for gain in gains)
     return (
         f"by none of the {len(tried)} other ways that were tried beyond the interval of their {fewest} seeds; "
-        f"{ahead} are ahead on average"
+        f"ahead on average: {ahead}"
     )
 
 
