@@ -184,21 +184,21 @@ def test_an_answer_to_an_earlier_question_is_marked(page: Page) -> None:
 def test_a_single_backbone_is_asked_alone(page: Page, live_server: str) -> None:
     page.get_by_label("Policy").select_option("single")
     chooser = page.get_by_label("Backbone", exact=True)
-    names = [name for name in chooser.locator("option").all_inner_texts() if name != "Committee"]
-    chooser.select_option(names[-1])
-    (result,) = classify(page)["results"]
-    assert list(result["backbones"]) == names[-1:]
     members = page.request.get(f"{live_server}/v1/models/committee").json()["backbones"]
+    chooser.select_option(members[-1])
+    (result,) = classify(page)["results"]
+    assert list(result["backbones"]) == members[-1:]
     expect(page.locator("#votes li")).to_have_count(len(members))
     expect(page.locator("#votes li[data-absent]")).to_have_count(len(members) - 1)
-    expect(page.locator(".hero-sentence").first).to_contain_text(f"Only {names[-1]} voted.")
+    expect(page.locator(".hero-sentence").first).to_contain_text(f"Only {members[-1]} voted.")
 
 
 def test_a_variant_beside_the_committee_answers_where_it_is_chosen(page: Page, live_server: str) -> None:
     models = page.request.get(f"{live_server}/v1/models").json()["data"]
-    (variant,) = [model["id"] for model in models if model.get("votes") == "when_asked"]
-    members = models[-1]["backbones"]
-    expect(page.locator(".members li", has_text=variant)).to_contain_text("only when asked")
+    variants = [model["id"] for model in models if model.get("votes") == "when_asked"]
+    members, variant = models[-1]["backbones"], variants[-1]
+    for each in variants:
+        expect(page.locator(".members li", has_text=each)).to_contain_text("only when asked")
     (result,) = classify(page)["results"]
     assert set(result["backbones"]) == set(members)
     expect(page.locator(".hero-sentence").first).to_contain_text(f"All {len(members)} backbones voted")
