@@ -137,7 +137,9 @@ def make_app(request: pytest.FixtureRequest, fake_repository: Path, tmp_path: Pa
             **overrides,
         }
         if engine == "triton" and "triton_urls" not in overrides:
-            settings["triton_urls"] = (request.getfixturevalue("triton").address,)
+            server = request.getfixturevalue("triton")
+            server.start_if_down()  # its gRPC server has crashed on its own before, once in many thousands of tests
+            settings["triton_urls"] = (server.address,)
         given = None if isinstance(engine, str) else engine
         return create_app(Settings.model_validate(settings), engine=given, tracing=tracing)
 
